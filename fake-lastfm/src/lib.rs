@@ -1,0 +1,1 @@
+//! A Last.fm that pages exactly like the real one.

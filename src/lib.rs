@@ -1,0 +1,1 @@
+//! Keeps complete copies of Last.fm listening histories.
