@@ -1,0 +1,174 @@
+//! The archive in Azure append blobs.
+//!
+//! Every append names the position at which it must land. A lost acknowledgement is settled by reading back
+//! what stands there; the SDK's own retries are off for this call, because they turn a lost acknowledgement
+//! into a refusal of what had landed.
+
+use super::{Appended, DataFile, DataName, Place};
+use crate::storage::{Failure, StorageClients, is_code};
+use crate::user::UserName;
+use anyhow::Context;
+use azure_core::http::RequestContent;
+use azure_storage_blob::models::{
+    AppendBlobClientAppendBlockOptions, AppendBlobClientCreateOptions, BlobClientDownloadOptions,
+    BlobClientGetPropertiesResultHeaders, BlobContainerClientListBlobsOptions,
+};
+use azure_storage_blob::{BlobClient, BlobContainerClient};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use std::num::NonZero;
+use std::ops::Range;
+use std::time::Duration;
+
+/// Attempts for one append, lost acknowledgements included. With the pauses between them about 15 s.
+const ATTEMPTS_MAX: u32 = 6;
+/// First pause between attempts; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Longest pause between attempts, also when the service asks for more.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// An archive in one container.
+pub struct AppendBlobs {
+    container: BlobContainerClient,
+    /// The same container through a client that never retries.
+    once: BlobContainerClient,
+}
+
+impl std::fmt::Debug for AppendBlobs {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("AppendBlobs").field(&self.address()).finish()
+    }
+}
+
+impl AppendBlobs {
+    /// The archive in `container` of an account.
+    pub fn new(clients: &StorageClients, container: &str) -> Self {
+        Self {
+            container: clients.blobs().blob_container_client(container),
+            once: clients.blobs_once().blob_container_client(container),
+        }
+    }
+
+    /// The container's address without its query, which may hold a signature.
+    pub fn address(&self) -> String {
+        let mut address = self.container.url().clone();
+        address.set_query(None);
+        address.to_string()
+    }
+
+    pub(super) async fn list(&self, user: &UserName) -> anyhow::Result<Vec<DataFile>> {
+        let options =
+            BlobContainerClientListBlobsOptions { prefix: Some(DataName::prefix(user)), ..Default::default() };
+        let mut files = Vec::new();
+        let mut items = self.container.list_blobs(Some(options))?;
+        loop {
+            match items.try_next().await {
+                Ok(Some(blob)) => {
+                    let name = blob.name.as_deref().and_then(|name| DataName::parse(user, name));
+                    let length = blob.properties.and_then(|properties| properties.content_length);
+                    if let (Some(name), Some(length)) = (name, length) {
+                        files.push(DataFile { name, length });
+                    }
+                }
+                Ok(None) => return Ok(files),
+                // It is made with the first blob.
+                Err(error) if is_code(&error, "ContainerNotFound") => return Ok(Vec::new()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    pub(super) async fn read(&self, name: &DataName, range: Range<u64>) -> anyhow::Result<Bytes> {
+        read(&self.container.blob_client(&name.to_string()), range).await
+    }
+
+    pub(super) async fn append(&self, place: &Place, block: &Bytes) -> anyhow::Result<Appended> {
+        let path = place.name.to_string();
+        let blob = self.container.blob_client(&path);
+        if place.position == 0 {
+            self.create(&blob).await?;
+        }
+        let once = self.once.blob_client(&path).append_blob_client();
+        let position = i64::try_from(place.position).context("the position is beyond any blob")?;
+        let mut ambiguous = false;
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1..=ATTEMPTS_MAX {
+            let options =
+                AppendBlobClientAppendBlockOptions { append_position: Some(position), ..Default::default() };
+            let content = RequestContent::from(block.to_vec());
+            let error = match once.append_block(content, block.len() as u64, Some(options)).await {
+                Ok(_) => return Ok(Appended::Landed),
+                Err(error) => error,
+            };
+            if is_code(&error, "AppendPositionConditionNotMet") {
+                // After an unanswered attempt the refusal may be the echo of our own success.
+                let settled = if ambiguous { settle(&blob, place.position, block).await? } else { None };
+                return Ok(settled.unwrap_or(Appended::Stale));
+            }
+            if is_code(&error, "BlockCountExceedsLimit") {
+                let length = length(&blob).await?;
+                return Ok(if length == place.position { Appended::Full } else { Appended::Stale });
+            }
+            let failure = Failure::of(&error);
+            if failure == Failure::Final || attempt == ATTEMPTS_MAX {
+                return Err(error.into());
+            }
+            tracing::debug!(%path, attempt, %error, "an append was not acknowledged");
+            if failure == Failure::MayHaveHappened {
+                ambiguous = true;
+                if let Some(settled) = settle(&blob, place.position, block).await? {
+                    return Ok(settled);
+                }
+            }
+            tokio::time::sleep(failure.pause(&error, pause).min(PAUSE_MAX)).await;
+            pause *= 2;
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    /// Makes the blob unless it exists; never without that condition, which would empty it. Makes the
+    /// container after a 404 (on Azure the infrastructure has made it).
+    async fn create(&self, blob: &BlobClient) -> anyhow::Result<()> {
+        for made_container in [false, true] {
+            let options = AppendBlobClientCreateOptions {
+                blob_content_type: Some("application/x-ndjson".to_owned()),
+                ..Default::default()
+            };
+            match blob.append_blob_client().create(Some(options.if_not_exists())).await {
+                Ok(_) => return Ok(()),
+                Err(error) if is_code(&error, "BlobAlreadyExists") => return Ok(()),
+                Err(error) if is_code(&error, "ContainerNotFound") && !made_container => {
+                    crate::storage::make_container(&self.container).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What stands at `position`: our block, something else, or nothing (then it is safe to send it again).
+async fn settle(blob: &BlobClient, position: u64, block: &Bytes) -> anyhow::Result<Option<Appended>> {
+    let length = length(blob).await?;
+    if length <= position {
+        return Ok(None);
+    }
+    let end = position + block.len() as u64;
+    let ours = length >= end && read(blob, position..end).await? == *block;
+    Ok(Some(if ours { Appended::Landed } else { Appended::Stale }))
+}
+
+async fn length(blob: &BlobClient) -> anyhow::Result<u64> {
+    blob.get_properties(None).await?.content_length()?.context("the service tells no length")
+}
+
+/// One ranged request. The SDK's default splits at 4 MiB and fails when the blob grows in between.
+async fn read(blob: &BlobClient, range: Range<u64>) -> anyhow::Result<Bytes> {
+    let size = usize::try_from(range.end - range.start)?;
+    let options = BlobClientDownloadOptions {
+        range: Some(range.into()),
+        partition_size: NonZero::new(size),
+        ..Default::default()
+    };
+    Ok(blob.download(Some(options)).await?.body.collect().await?)
+}

@@ -1,0 +1,108 @@
+//! Every name in the archive. No other module builds a path.
+
+use crate::user::UserName;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::fmt;
+
+/// A month of play, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Month {
+    /// Year, four digits.
+    pub year: i16,
+    /// Month, 1 to 12.
+    pub month: i8,
+}
+
+impl Month {
+    /// The month of a second since 1970. Seconds outside of the calendar (years to 9999) go to its last month;
+    /// no window reaches them.
+    pub fn of(uts: i64) -> Self {
+        let date = Timestamp::from_second(uts).unwrap_or(Timestamp::MAX).to_zoned(TimeZone::UTC);
+        Self { year: date.year(), month: date.month() }
+    }
+}
+
+impl fmt::Display for Month {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:04}-{:02}", self.year, self.month)
+    }
+}
+
+/// One data file of a user: `user=rj/year=2024/month=05/part-0.ndjson`. Hive-style, so that `DuckDB`, Spark and
+/// Fabric prune by user, year and month.
+///
+/// The order is that of the plays: by month, then by part, both as numbers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DataName {
+    /// Whose plays.
+    pub user: UserName,
+    /// When they were played.
+    pub month: Month,
+    /// Parts of a month are filled one after the other.
+    pub part: u32,
+}
+
+impl DataName {
+    /// What all names of a user start with.
+    pub fn prefix(user: &UserName) -> String {
+        format!("user={user}/")
+    }
+
+    /// Reads a name below the user's prefix; nothing for everything that is no data file.
+    pub fn parse(user: &UserName, path: &str) -> Option<Self> {
+        let rest = path.strip_prefix(&Self::prefix(user))?;
+        let mut segments = rest.split('/');
+        let year = segments.next()?.strip_prefix("year=")?.parse().ok()?;
+        let month = segments.next()?.strip_prefix("month=")?.parse().ok()?;
+        let part = segments.next()?.strip_prefix("part-")?.strip_suffix(".ndjson")?.parse().ok()?;
+        let name = Self { user: user.clone(), month: Month { year, month }, part };
+        // Only names that this program would write: `part-007` is somebody else's file.
+        (segments.next().is_none() && name.to_string() == path).then_some(name)
+    }
+}
+
+impl fmt::Display for DataName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Month { year, month } = self.month;
+        write!(formatter, "user={}/year={year:04}/month={month:02}/part-{}.ndjson", self.user, self.part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rj() -> UserName {
+        UserName::new("RJ").unwrap()
+    }
+
+    #[test]
+    fn a_name_reads_back() {
+        let name = DataName { user: rj(), month: Month::of(1_714_521_600), part: 12 };
+        assert_eq!(name.to_string(), "user=rj/year=2024/month=05/part-12.ndjson");
+        assert_eq!(DataName::parse(&rj(), &name.to_string()), Some(name));
+        assert_eq!(Month::of(0).to_string(), "1970-01");
+    }
+
+    #[test]
+    fn everything_else_is_no_data_file() {
+        for path in [
+            "user=rj/year=2024/month=05/late-0.ndjson",
+            "user=rj/year=2024/month=05/part-0.ndjson.tmp",
+            "user=rj/year=2024/month=05/part-.ndjson",
+            "user=rj/year=2024/month=05/part-00.ndjson",
+            "user=rj/year=2024/month=5/part-0.ndjson",
+            "user=rj/year=2024/month=05/x/part-0.ndjson",
+            "user=rjx/year=2024/month=05/part-0.ndjson",
+        ] {
+            assert_eq!(DataName::parse(&rj(), path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn parts_are_ordered_as_numbers() {
+        let name = |month, part| DataName { user: rj(), month: Month { year: 2024, month }, part };
+        assert!(name(5, 9) < name(5, 10) && name(5, 10) < name(6, 0));
+    }
+}
