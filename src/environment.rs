@@ -1,0 +1,117 @@
+//! What every command and trigger shares, made once from the settings.
+
+use crate::archive::{Access, AppendBlobs, Archive, Directory};
+use crate::budget::Budget;
+use crate::clock::Clock;
+use crate::lastfm::LastFm;
+use crate::queue::WorkQueue;
+use crate::settings::{Settings, Target};
+use crate::storage::{Connection, StorageClients};
+use crate::user::{User, UserName};
+use azure_core::http::HttpClient;
+use jiff::tz::TimeZone;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Longest time to connect to any service.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// Longest time for one attempt of any request, body included.
+const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The one HTTP client: for Last.fm, blobs, queues and tokens alike. Tests replace it, and nothing else.
+pub fn http_client() -> anyhow::Result<Arc<dyn HttpClient>> {
+    let client = reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIME_MAX)
+        .timeout(ATTEMPT_TIME_MAX)
+        // A redirect would carry the key to wherever it points.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()?;
+    Ok(Arc::new(client))
+}
+
+/// Tells running work to stop at the next safe moment: between two appends.
+#[derive(Clone, Debug)]
+pub struct Stop(watch::Sender<bool>);
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self(watch::Sender::new(false))
+    }
+}
+
+impl Stop {
+    /// Asks everybody to stop.
+    pub fn request(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Whether somebody has asked.
+    pub fn is_requested(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Returns once somebody has asked.
+    pub async fn requested(&self) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = self.0.subscribe().wait_for(|stop| *stop).await;
+    }
+}
+
+/// The clients and limits that work needs.
+pub struct Environment {
+    /// The settings of this process.
+    pub settings: Settings,
+    /// The time of day.
+    pub clock: Clock,
+    /// Where the plays are kept.
+    pub archive: Archive,
+    /// The rate to Last.fm.
+    pub budget: Budget,
+    /// Set when the process is told to end.
+    pub stop: Stop,
+    http: Arc<dyn HttpClient>,
+}
+
+impl Environment {
+    /// Clients for the settings' target. `access` matters for a directory only.
+    pub fn new(
+        settings: Settings,
+        access: Access,
+        http: Arc<dyn HttpClient>,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
+        let rate = settings.requests_per_second;
+        let (archive, budget) = match &settings.target {
+            Target::Directory(directory) => {
+                let directory = Directory::open(Path::new(directory), access)?;
+                (Archive::Directory(directory), Budget::in_memory(rate, clock.clone()))
+            }
+            Target::Azure { setting, connection } => {
+                let clients = StorageClients::new(setting, connection, &http, &clock)?;
+                let blobs = AppendBlobs::new(&clients, &settings.archive_container);
+                let budget = Budget::in_blob(rate, clock.clone(), &clients, &settings.control_container);
+                (Archive::Azure(blobs), budget)
+            }
+        };
+        Ok(Self { settings, clock, archive, budget, stop: Stop::default(), http })
+    }
+
+    /// The work queue in the host's storage.
+    pub fn work_queue(&self, host_storage: &Connection) -> anyhow::Result<WorkQueue> {
+        WorkQueue::new(host_storage, &self.settings.work_queue, &self.http, &self.clock)
+    }
+
+    /// A Last.fm client with the key as it stands now.
+    pub fn lastfm(&self) -> anyhow::Result<LastFm> {
+        let key = self.settings.lastfm_key()?;
+        Ok(LastFm::new(self.http.clone(), self.settings.lastfm_url.clone(), key, self.settings.include_raw))
+    }
+
+    /// The user of that name with their own time zone; UTC for somebody whom the settings do not name.
+    pub fn user(&self, name: &UserName) -> User {
+        let known = self.settings.users.iter().find(|user| user.name == *name);
+        known.cloned().unwrap_or_else(|| User { name: name.clone(), time_zone: TimeZone::UTC })
+    }
+}
