@@ -150,8 +150,8 @@ impl History {
                 out.push(b',');
             }
             let row = &mut self.rows[index];
-            let stale = row.json.as_ref().is_none_or(|(used, _)| *used != style);
-            if stale {
+            let outdated = row.json.as_ref().is_none_or(|(used, _)| *used != style);
+            if outdated {
                 row.json = Some((style, render::row(&row.play, style, false).into()));
             }
             if let Some((_, json)) = &row.json {

@@ -30,6 +30,7 @@ pub mod histories;
 mod history;
 mod lastfm;
 mod log;
+mod page;
 mod play;
 mod random;
 mod render;

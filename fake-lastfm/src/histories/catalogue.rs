@@ -1,5 +1,7 @@
 //! The invented records that made-up listeners own.
 
+use std::fmt::Write as _;
+
 use crate::play::Play;
 use crate::random::Random;
 
@@ -168,7 +170,10 @@ fn url_part(text: &str) -> String {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'(' | b')' => {
                 part.push(char::from(byte));
             }
-            _ => part.push_str(&format!("%{byte:02X}")),
+            _ => {
+                // Writing to a string cannot fail.
+                let _ = write!(part, "%{byte:02X}");
+            }
         }
     }
     part
