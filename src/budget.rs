@@ -64,7 +64,11 @@ pub struct Busy {
 impl Budget {
     /// A budget for one process. `rate` is in requests per second; 0 means no limit.
     pub fn in_memory(rate: f64, clock: Clock) -> Self {
-        Self { interval_ms: interval_ms(rate), clock, store: Store::Memory(Mutex::new(0)) }
+        Self {
+            interval_ms: interval_ms(rate),
+            clock,
+            store: Store::Memory(Mutex::new(0)),
+        }
     }
 
     /// The budget that all instances share, in the control container of the archive's account.
@@ -72,7 +76,11 @@ impl Budget {
         let container = clients.blobs().blob_container_client(container);
         let blob = container.blob_client(BLOB_NAME);
         let store = Store::Blob(Box::new(BudgetBlob { container, blob }), Mutex::new(()));
-        Self { interval_ms: interval_ms(rate), clock, store }
+        Self {
+            interval_ms: interval_ms(rate),
+            clock,
+            store,
+        }
     }
 
     /// Reserves the next `count` free intervals, unless they lie too far ahead.
@@ -80,12 +88,19 @@ impl Budget {
         let advance = |free_at_ms: i64| {
             // The clock is asked after the budget was read, for its answer may have corrected it.
             let now_ms = self.clock.now_ms();
-            let start_ms = if free_at_ms > now_ms + AHEAD_MAX_MS { now_ms } else { free_at_ms.max(now_ms) };
+            let start_ms = if free_at_ms > now_ms + AHEAD_MAX_MS {
+                now_ms
+            } else {
+                free_at_ms.max(now_ms)
+            };
             let wait = duration_of_ms(start_ms - now_ms);
             if wait > WAIT_MAX {
                 return Err(Busy { wait });
             }
-            Ok((start_ms + i64::from(count) * interval_ms, Portion { start_ms, count }))
+            Ok((
+                start_ms + i64::from(count) * interval_ms,
+                Portion { start_ms, count },
+            ))
         };
         match &self.store {
             Store::Memory(number) => {
@@ -97,7 +112,9 @@ impl Budget {
             }
             Store::Blob(blob, gate) => {
                 let _turn = gate.lock().await;
-                blob.update(advance).await.context("cannot reserve requests in the control container")
+                blob.update(advance)
+                    .await
+                    .context("cannot reserve requests in the control container")
             }
         }
     }
@@ -105,21 +122,16 @@ impl Budget {
     /// Makes every instance pause, after Last.fm limited the rate. Returns how long.
     pub async fn pause(&self, asked: Option<Duration>) -> anyhow::Result<Duration> {
         let pause = asked.unwrap_or(PAUSE_MIN).clamp(PAUSE_MIN, PAUSE_MAX);
-        let advance = |free_at_ms: i64| {
-            let end_ms = self.clock.now_ms() + milliseconds(pause);
-            Ok((free_at_ms.max(end_ms), ()))
-        };
+        let advance = |free_at_ms: i64| free_at_ms.max(self.clock.now_ms() + milliseconds(pause));
         match &self.store {
             Store::Memory(number) => {
                 let mut free_at_ms = number.lock().await;
-                if let Ok((next, ())) = advance(*free_at_ms) {
-                    *free_at_ms = next;
-                }
+                *free_at_ms = advance(*free_at_ms);
             }
             Store::Blob(blob, gate) => {
                 let _turn = gate.lock().await;
-                let paused = blob.update::<(), std::convert::Infallible>(advance).await;
-                paused.context("cannot make every instance pause")?.unwrap_or(());
+                let paused = blob.update(|free_at_ms| Ok::<_, Busy>((advance(free_at_ms), ())));
+                let _never_busy = paused.await.context("cannot make every instance pause")?;
             }
         }
         Ok(pause)
@@ -127,7 +139,10 @@ impl Budget {
 }
 
 /// Rounded up, so that the rate is never exceeded.
-#[expect(clippy::cast_possible_truncation, reason = "settings bound the rate; a saturated interval is still safe")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "settings bound the rate; a saturated interval is still safe"
+)]
 fn interval_ms(rate: f64) -> Option<i64> {
     (rate > 0.0).then(|| (1_000.0 / rate).ceil() as i64)
 }
@@ -146,7 +161,11 @@ pub struct Pacer<'a> {
 impl<'a> Pacer<'a> {
     /// A pacer with nothing reserved.
     pub fn new(budget: &'a Budget) -> Self {
-        Self { budget, intervals: Mutex::new(VecDeque::new()), expected: AtomicU32::new(1) }
+        Self {
+            budget,
+            intervals: Mutex::new(VecDeque::new()),
+            expected: AtomicU32::new(1),
+        }
     }
 
     /// Tells how many requests will probably be made from here on, so that not more is reserved.
@@ -156,7 +175,9 @@ impl<'a> Pacer<'a> {
 
     /// Returns when one request may start: inside its own interval. An interval that has passed is forfeited.
     pub async fn turn(&self) -> anyhow::Result<Result<(), Busy>> {
-        let Some(interval_ms) = self.budget.interval_ms else { return Ok(Ok(())) };
+        let Some(interval_ms) = self.budget.interval_ms else {
+            return Ok(Ok(()));
+        };
         loop {
             let start_ms = match self.next_interval(interval_ms).await? {
                 Ok(start_ms) => start_ms,
@@ -174,7 +195,10 @@ impl<'a> Pacer<'a> {
         let mut intervals = self.intervals.lock().await;
         loop {
             let now_ms = self.budget.clock.now_ms();
-            while intervals.front().is_some_and(|start_ms| start_ms + interval_ms <= now_ms) {
+            while intervals
+                .front()
+                .is_some_and(|start_ms| start_ms + interval_ms <= now_ms)
+            {
                 intervals.pop_front();
             }
             let in_hand = u32::try_from(intervals.len()).unwrap_or(u32::MAX);
@@ -183,7 +207,8 @@ impl<'a> Pacer<'a> {
                 let count = (expected - in_hand).min(portion_max);
                 match self.budget.reserve(interval_ms, count).await? {
                     Ok(portion) => {
-                        let starts = (0..portion.count).map(|k| portion.start_ms + i64::from(k) * interval_ms);
+                        let starts = (0..portion.count)
+                            .map(|k| portion.start_ms + i64::from(k) * interval_ms);
                         intervals.extend(starts);
                         continue;
                     }
@@ -212,7 +237,10 @@ struct Document {
 
 impl BudgetBlob {
     /// Reads the number, replaces it by what `advance` makes of it, and runs a lost race again.
-    async fn update<T, E>(&self, advance: impl Fn(i64) -> Result<(i64, T), E>) -> anyhow::Result<Result<T, E>> {
+    async fn update<T, E>(
+        &self,
+        advance: impl Fn(i64) -> Result<(i64, T), E>,
+    ) -> anyhow::Result<Result<T, E>> {
         for race in 0..RACES_MAX {
             let (free_at_ms, etag) = self.read().await?;
             let (next, result) = match advance(free_at_ms) {
@@ -238,7 +266,11 @@ impl BudgetBlob {
             }
             Err(error) => return Err(error.into()),
         };
-        let etag = answer.properties.etag.clone().context("the budget has no ETag")?;
+        let etag = answer
+            .properties
+            .etag
+            .clone()
+            .context("the budget has no ETag")?;
         let text = answer.body.collect().await?;
         let free_at_ms = match serde_json::from_slice::<Document>(&text) {
             Ok(document) => document.free_at_ms,
@@ -259,9 +291,17 @@ impl BudgetBlob {
             if_match: etag,
             ..Default::default()
         };
-        match self.blob.upload(RequestContent::from(text), Some(options)).await {
+        match self
+            .blob
+            .upload(RequestContent::from(text), Some(options))
+            .await
+        {
             Ok(_) => Ok(true),
-            Err(error) if is_code(&error, "ConditionNotMet") || is_code(&error, "BlobAlreadyExists") => Ok(false),
+            Err(error)
+                if is_code(&error, "ConditionNotMet") || is_code(&error, "BlobAlreadyExists") =>
+            {
+                Ok(false)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -287,7 +327,10 @@ mod tests {
         let budget = Budget::in_memory(4.0, clock.clone());
         let pacer = Pacer::new(&budget);
         pacer.expect(6);
-        assert_eq!(turns(&pacer, &clock, 6).await, [0, 250, 500, 750, 1_000, 1_250]);
+        assert_eq!(
+            turns(&pacer, &clock, 6).await,
+            [0, 250, 500, 750, 1_000, 1_250]
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -313,7 +356,10 @@ mod tests {
         let (one, two) = tokio::join!(turns(&one, &clock, 8), turns(&two, &clock, 8));
         let mut all: Vec<_> = one.into_iter().chain(two).collect();
         all.sort_unstable();
-        assert!(all.windows(2).all(|pair| pair[1] - pair[0] >= 250), "{all:?}");
+        assert!(
+            all.windows(2).all(|pair| pair[1] - pair[0] >= 250),
+            "{all:?}"
+        );
         assert!(*all.last().unwrap() <= 16 * 250, "{all:?}");
     }
 
@@ -321,10 +367,19 @@ mod tests {
     async fn after_a_rate_limit_everybody_is_told_to_come_back() {
         let clock = Clock::following_tokio(0);
         let budget = Budget::in_memory(4.0, clock.clone());
-        assert_eq!(budget.pause(Some(Duration::from_secs(90))).await.unwrap(), Duration::from_secs(90));
+        assert_eq!(
+            budget.pause(Some(Duration::from_secs(90))).await.unwrap(),
+            Duration::from_secs(90)
+        );
         let busy = Pacer::new(&budget).turn().await.unwrap().unwrap_err();
         assert_eq!(busy.wait, Duration::from_secs(90));
-        assert_eq!(budget.pause(Some(Duration::from_secs(86_400))).await.unwrap(), PAUSE_MAX);
+        assert_eq!(
+            budget
+                .pause(Some(Duration::from_secs(86_400)))
+                .await
+                .unwrap(),
+            PAUSE_MAX
+        );
         assert_eq!(budget.pause(None).await.unwrap(), PAUSE_MIN);
     }
 
@@ -332,6 +387,9 @@ mod tests {
     async fn no_limit_is_no_wait() {
         let clock = Clock::following_tokio(0);
         let budget = Budget::in_memory(0.0, clock.clone());
-        assert_eq!(turns(&Pacer::new(&budget), &clock, 1_000).await.last(), Some(&0));
+        assert_eq!(
+            turns(&Pacer::new(&budget), &clock, 1_000).await.last(),
+            Some(&0)
+        );
     }
 }

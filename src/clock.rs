@@ -38,7 +38,10 @@ impl Clock {
     }
 
     fn new(source: Source) -> Self {
-        Self { source, correction_ms: Arc::new(AtomicI64::new(0)) }
+        Self {
+            source,
+            correction_ms: Arc::new(AtomicI64::new(0)),
+        }
     }
 
     /// Milliseconds since 1970, corrected.
@@ -57,10 +60,17 @@ impl Clock {
     pub fn observe(&self, storage_date: i64) {
         // The header has whole seconds: the middle of that second is the best guess.
         let skew_ms = storage_date * 1_000 + 500 - self.own_ms();
-        let correction_ms = if skew_ms.abs() > TOLERATED_SKEW_MS { skew_ms } else { 0 };
+        let correction_ms = if skew_ms.abs() > TOLERATED_SKEW_MS {
+            skew_ms
+        } else {
+            0
+        };
         let before_ms = self.correction_ms.load(Ordering::Relaxed);
         if (correction_ms - before_ms).abs() > TOLERATED_SKEW_MS {
-            tracing::warn!(skew_ms, "this machine's clock differs from the storage's: the storage's is used");
+            tracing::warn!(
+                skew_ms,
+                "this machine's clock differs from the storage's: the storage's is used"
+            );
             self.correction_ms.store(correction_ms, Ordering::Relaxed);
         } else if correction_ms == 0 {
             self.correction_ms.store(0, Ordering::Relaxed);
@@ -75,9 +85,14 @@ impl Clock {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that asks the machine for the time"
+)]
 fn system_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, milliseconds)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, milliseconds)
 }
 
 /// A duration in whole milliseconds, the program's unit of waiting.

@@ -3,6 +3,7 @@
 use crate::archive::{Access, AppendBlobs, Archive, Directory};
 use crate::budget::Budget;
 use crate::clock::Clock;
+use crate::fetch_pages::BLOCK_BYTES_MAX;
 use crate::lastfm::LastFm;
 use crate::queue::WorkQueue;
 use crate::settings::{Settings, Target};
@@ -69,6 +70,8 @@ pub struct Environment {
     pub archive: Archive,
     /// The rate to Last.fm.
     pub budget: Budget,
+    /// Largest block; lowered by tests only.
+    pub block_bytes_max: usize,
     /// Set when the process is told to end.
     pub stop: Stop,
     http: Arc<dyn HttpClient>,
@@ -86,32 +89,60 @@ impl Environment {
         let (archive, budget) = match &settings.target {
             Target::Directory(directory) => {
                 let directory = Directory::open(Path::new(directory), access)?;
-                (Archive::Directory(directory), Budget::in_memory(rate, clock.clone()))
+                (
+                    Archive::Directory(directory),
+                    Budget::in_memory(rate, clock.clone()),
+                )
             }
-            Target::Azure { setting, connection } => {
+            Target::Azure {
+                setting,
+                connection,
+            } => {
                 let clients = StorageClients::new(setting, connection, &http, &clock)?;
                 let blobs = AppendBlobs::new(&clients, &settings.archive_container);
-                let budget = Budget::in_blob(rate, clock.clone(), &clients, &settings.control_container);
+                let budget =
+                    Budget::in_blob(rate, clock.clone(), &clients, &settings.control_container);
                 (Archive::Azure(blobs), budget)
             }
         };
-        Ok(Self { settings, clock, archive, budget, stop: Stop::default(), http })
+        Ok(Self {
+            settings,
+            clock,
+            archive,
+            budget,
+            block_bytes_max: BLOCK_BYTES_MAX,
+            stop: Stop::default(),
+            http,
+        })
     }
 
     /// The work queue in the host's storage.
     pub fn work_queue(&self, host_storage: &Connection) -> anyhow::Result<WorkQueue> {
-        WorkQueue::new(host_storage, &self.settings.work_queue, &self.http, &self.clock)
+        WorkQueue::new(
+            host_storage,
+            &self.settings.work_queue,
+            &self.http,
+            &self.clock,
+        )
     }
 
     /// A Last.fm client with the key as it stands now.
     pub fn lastfm(&self) -> anyhow::Result<LastFm> {
         let key = self.settings.lastfm_key()?;
-        Ok(LastFm::new(self.http.clone(), self.settings.lastfm_url.clone(), key, self.settings.include_raw))
+        Ok(LastFm::new(
+            self.http.clone(),
+            self.settings.lastfm_url.clone(),
+            key,
+            self.settings.include_raw,
+        ))
     }
 
     /// The user of that name with their own time zone; UTC for somebody whom the settings do not name.
     pub fn user(&self, name: &UserName) -> User {
         let known = self.settings.users.iter().find(|user| user.name == *name);
-        known.cloned().unwrap_or_else(|| User { name: name.clone(), time_zone: TimeZone::UTC })
+        known.cloned().unwrap_or_else(|| User {
+            name: name.clone(),
+            time_zone: TimeZone::UTC,
+        })
     }
 }

@@ -122,11 +122,20 @@ impl<'a> LineWriter<'a> {
     pub fn new(user: &'a User, ingested_ms: i64) -> Self {
         let ingested_at = Timestamp::from_millisecond(ingested_ms)
             .map_or_else(|_| String::new(), |moment| format!("{moment:.3}"));
-        Self { user, ingested_at, local_time: String::new() }
+        Self {
+            user,
+            ingested_at,
+            local_time: String::new(),
+        }
     }
 
     /// Appends the play's line, with its line feed, to `block`.
-    pub fn write(&mut self, play: &Play, id: PlayId, block: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    pub fn write(
+        &mut self,
+        play: &Play,
+        id: PlayId,
+        block: &mut Vec<u8>,
+    ) -> Result<(), serde_json::Error> {
         self.local_time.clear();
         write_local_time(&mut self.local_time, play.uts, &self.user.time_zone);
         let line = Line {
@@ -152,12 +161,23 @@ impl<'a> LineWriter<'a> {
     }
 }
 
+/// A second since 1970 in words, for people: `2024-05-01 10:00:00`.
+pub fn in_utc(uts: i64) -> String {
+    let moment = Timestamp::from_second(uts).unwrap_or(Timestamp::MAX);
+    Offset::UTC
+        .to_datetime(moment)
+        .strftime("%Y-%m-%d %H:%M:%S")
+        .to_string()
+}
+
 /// RFC 3339 with the zone's offset at that second.
 ///
 /// RFC 3339 offsets have whole minutes; a zone that once had seconds (Monrovia until 1972) is rounded, and
 /// the clock time with it, so that the text still names the same instant to the second.
 fn write_local_time(text: &mut String, uts: i64, zone: &TimeZone) {
-    let Ok(moment) = Timestamp::from_second(uts) else { return };
+    let Ok(moment) = Timestamp::from_second(uts) else {
+        return;
+    };
     let exact = zone.to_offset(moment).seconds();
     let minutes = (exact + 30 * exact.signum()) / 60;
     let offset = Offset::from_seconds(minutes * 60).unwrap_or(Offset::UTC);
@@ -189,24 +209,51 @@ mod tests {
 
     #[test]
     fn local_time_carries_the_zone_s_offset_at_that_second() {
-        assert_eq!(local_time(1_700_000_000, "UTC"), "2023-11-14T22:13:20+00:00");
-        assert_eq!(local_time(1_700_000_000, "Europe/Berlin"), "2023-11-14T23:13:20+01:00");
-        assert_eq!(local_time(1_690_000_000, "Europe/Berlin"), "2023-07-22T06:26:40+02:00");
-        assert_eq!(local_time(1_700_000_000, "America/St_Johns"), "2023-11-14T18:43:20-03:30");
+        assert_eq!(
+            local_time(1_700_000_000, "UTC"),
+            "2023-11-14T22:13:20+00:00"
+        );
+        assert_eq!(
+            local_time(1_700_000_000, "Europe/Berlin"),
+            "2023-11-14T23:13:20+01:00"
+        );
+        assert_eq!(
+            local_time(1_690_000_000, "Europe/Berlin"),
+            "2023-07-22T06:26:40+02:00"
+        );
+        assert_eq!(
+            local_time(1_700_000_000, "America/St_Johns"),
+            "2023-11-14T18:43:20-03:30"
+        );
     }
 
     #[test]
     fn an_offset_with_seconds_is_rounded_and_still_names_the_same_instant() {
         let text = local_time(3_600, "Africa/Monrovia");
-        assert_eq!(text.parse::<Timestamp>().unwrap().as_second(), 3_600, "{text}");
+        assert_eq!(
+            text.parse::<Timestamp>().unwrap().as_second(),
+            3_600,
+            "{text}"
+        );
     }
 
     #[test]
     fn the_id_is_the_published_hash() {
-        let play = Play { uts: 1_700_000_000, artist: "Ä".into(), track: "B".into(), ..Play::default() };
+        let play = Play {
+            uts: 1_700_000_000,
+            artist: "Ä".into(),
+            track: "B".into(),
+            ..Play::default()
+        };
         // printf 'rj\x1f1700000000\x1fÄ\x1fB\x1f0' | sha256sum | cut -c1-32
-        assert_eq!(PlayId::new("rj", &play, 0).to_hex(), "7dc12bf6acdf95e57a26b87a6d2eff15");
-        assert_eq!(PlayId::from_hex(&PlayId::new("rj", &play, 1).to_hex()), Some(PlayId::new("rj", &play, 1)));
+        assert_eq!(
+            PlayId::new("rj", &play, 0).to_hex(),
+            "7dc12bf6acdf95e57a26b87a6d2eff15"
+        );
+        assert_eq!(
+            PlayId::from_hex(&PlayId::new("rj", &play, 1).to_hex()),
+            Some(PlayId::new("rj", &play, 1))
+        );
         assert_eq!(PlayId::from_hex("xyz"), None);
     }
 }

@@ -17,11 +17,15 @@ impl UserName {
     /// Checks a name; the error says what is allowed.
     pub fn new(name: &str) -> Result<Self, String> {
         let possible = (1..=NAME_LENGTH_MAX).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
         if possible {
             Ok(Self(name.to_ascii_lowercase()))
         } else {
-            Err(format!("impossible user name: a name has 1 to {NAME_LENGTH_MAX} of the characters A-Z a-z 0-9 _ -"))
+            Err(format!(
+                "impossible user name: a name has 1 to {NAME_LENGTH_MAX} of the characters A-Z a-z 0-9 _ -"
+            ))
         }
     }
 

@@ -36,7 +36,10 @@ pub struct AppendBlobs {
 
 impl std::fmt::Debug for AppendBlobs {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_tuple("AppendBlobs").field(&self.address()).finish()
+        formatter
+            .debug_tuple("AppendBlobs")
+            .field(&self.address())
+            .finish()
     }
 }
 
@@ -57,15 +60,22 @@ impl AppendBlobs {
     }
 
     pub(super) async fn list(&self, user: &UserName) -> anyhow::Result<Vec<DataFile>> {
-        let options =
-            BlobContainerClientListBlobsOptions { prefix: Some(DataName::prefix(user)), ..Default::default() };
+        let options = BlobContainerClientListBlobsOptions {
+            prefix: Some(DataName::prefix(user)),
+            ..Default::default()
+        };
         let mut files = Vec::new();
         let mut items = self.container.list_blobs(Some(options))?;
         loop {
             match items.try_next().await {
                 Ok(Some(blob)) => {
-                    let name = blob.name.as_deref().and_then(|name| DataName::parse(user, name));
-                    let length = blob.properties.and_then(|properties| properties.content_length);
+                    let name = blob
+                        .name
+                        .as_deref()
+                        .and_then(|name| DataName::parse(user, name));
+                    let length = blob
+                        .properties
+                        .and_then(|properties| properties.content_length);
                     if let (Some(name), Some(length)) = (name, length) {
                         files.push(DataFile { name, length });
                     }
@@ -93,21 +103,34 @@ impl AppendBlobs {
         let mut ambiguous = false;
         let mut pause = FIRST_PAUSE;
         for attempt in 1..=ATTEMPTS_MAX {
-            let options =
-                AppendBlobClientAppendBlockOptions { append_position: Some(position), ..Default::default() };
+            let options = AppendBlobClientAppendBlockOptions {
+                append_position: Some(position),
+                ..Default::default()
+            };
             let content = RequestContent::from(block.to_vec());
-            let error = match once.append_block(content, block.len() as u64, Some(options)).await {
+            let error = match once
+                .append_block(content, block.len() as u64, Some(options))
+                .await
+            {
                 Ok(_) => return Ok(Appended::Landed),
                 Err(error) => error,
             };
             if is_code(&error, "AppendPositionConditionNotMet") {
                 // After an unanswered attempt the refusal may be the echo of our own success.
-                let settled = if ambiguous { settle(&blob, place.position, block).await? } else { None };
+                let settled = if ambiguous {
+                    settle(&blob, place.position, block).await?
+                } else {
+                    None
+                };
                 return Ok(settled.unwrap_or(Appended::Stale));
             }
             if is_code(&error, "BlockCountExceedsLimit") {
                 let length = length(&blob).await?;
-                return Ok(if length == place.position { Appended::Full } else { Appended::Stale });
+                return Ok(if length == place.position {
+                    Appended::Full
+                } else {
+                    Appended::Stale
+                });
             }
             let failure = Failure::of(&error);
             if failure == Failure::Final || attempt == ATTEMPTS_MAX {
@@ -134,7 +157,11 @@ impl AppendBlobs {
                 blob_content_type: Some("application/x-ndjson".to_owned()),
                 ..Default::default()
             };
-            match blob.append_blob_client().create(Some(options.if_not_exists())).await {
+            match blob
+                .append_blob_client()
+                .create(Some(options.if_not_exists()))
+                .await
+            {
                 Ok(_) => return Ok(()),
                 Err(error) if is_code(&error, "BlobAlreadyExists") => return Ok(()),
                 Err(error) if is_code(&error, "ContainerNotFound") && !made_container => {
@@ -148,18 +175,29 @@ impl AppendBlobs {
 }
 
 /// What stands at `position`: our block, something else, or nothing (then it is safe to send it again).
-async fn settle(blob: &BlobClient, position: u64, block: &Bytes) -> anyhow::Result<Option<Appended>> {
+async fn settle(
+    blob: &BlobClient,
+    position: u64,
+    block: &Bytes,
+) -> anyhow::Result<Option<Appended>> {
     let length = length(blob).await?;
     if length <= position {
         return Ok(None);
     }
     let end = position + block.len() as u64;
     let ours = length >= end && read(blob, position..end).await? == *block;
-    Ok(Some(if ours { Appended::Landed } else { Appended::Stale }))
+    Ok(Some(if ours {
+        Appended::Landed
+    } else {
+        Appended::Stale
+    }))
 }
 
 async fn length(blob: &BlobClient) -> anyhow::Result<u64> {
-    blob.get_properties(None).await?.content_length()?.context("the service tells no length")
+    blob.get_properties(None)
+        .await?
+        .content_length()?
+        .context("the service tells no length")
 }
 
 /// One ranged request. The SDK's default splits at 4 MiB and fails when the blob grows in between.

@@ -43,7 +43,10 @@ impl Directory {
             Access::Read => None,
             Access::Write => Some(lock(root)?),
         };
-        Ok(Self { root: root.to_owned(), lock })
+        Ok(Self {
+            root: root.to_owned(),
+            lock,
+        })
     }
 
     /// The directory.
@@ -57,7 +60,11 @@ impl Directory {
         for year in names_in(&self.root.join(&prefix))? {
             for month in names_in(&self.root.join(&prefix).join(&year))? {
                 for file in names_in(&self.root.join(&prefix).join(&year).join(&month))? {
-                    let Some(name) = DataName::parse(user, &format!("{prefix}{year}/{month}/{file}")) else { continue };
+                    let Some(name) =
+                        DataName::parse(user, &format!("{prefix}{year}/{month}/{file}"))
+                    else {
+                        continue;
+                    };
                     let length = fs::metadata(self.path(&name))?.len();
                     files.push(DataFile { name, length });
                 }
@@ -90,7 +97,8 @@ impl Directory {
         }
         if let Err(error) = file.write_all(block).and_then(|()| file.sync_data()) {
             // Whatever arrived of the block must not stay as if it were whole: a full disk is the usual cause.
-            file.set_len(place.position).context("cannot undo a failed write")?;
+            file.set_len(place.position)
+                .context("cannot undo a failed write")?;
             return Err(error.into());
         }
         Ok(Appended::Landed)
@@ -104,7 +112,11 @@ impl Directory {
     fn create(&self, path: &Path) -> anyhow::Result<()> {
         let month = path.parent().context("a data file lies in a month")?;
         fs::create_dir_all(month)?;
-        OpenOptions::new().append(true).create(true).open(path)?.sync_data()?;
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)?
+            .sync_data()?;
         for directory in month.ancestors() {
             File::open(directory)?.sync_all()?;
             if directory == self.root {
@@ -139,7 +151,8 @@ impl Directory {
 }
 
 fn lock(root: &Path) -> anyhow::Result<File> {
-    fs::create_dir_all(root).with_context(|| format!("cannot make the archive directory `{}`", root.display()))?;
+    fs::create_dir_all(root)
+        .with_context(|| format!("cannot make the archive directory `{}`", root.display()))?;
     let path = root.join(LOCK_FILE);
     let file = OpenOptions::new()
         .write(true)
@@ -150,9 +163,14 @@ fn lock(root: &Path) -> anyhow::Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            anyhow::bail!("another process is writing to the archive `{}`: wait for it to end", root.display())
+            anyhow::bail!(
+                "another process is writing to the archive `{}`: wait for it to end",
+                root.display()
+            )
         }
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock `{}`", path.display())),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock `{}`", path.display()))
+        }
     }
 }
 
@@ -160,8 +178,16 @@ fn lock(root: &Path) -> anyhow::Result<File> {
 fn names_in(directory: &Path) -> std::io::Result<Vec<String>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(error),
     };
-    entries.filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose()).collect()
+    entries
+        .filter_map(|entry| {
+            entry
+                .map(|entry| entry.file_name().into_string().ok())
+                .transpose()
+        })
+        .collect()
 }

@@ -73,7 +73,8 @@ impl Archive {
             Self::Azure(blobs) => blobs.list(user).await,
             Self::Directory(directory) => directory.list(user),
         };
-        let mut files = files.with_context(|| format!("cannot list the archive of `{user}` in {}", self.place()))?;
+        let mut files = files
+            .with_context(|| format!("cannot list the archive of `{user}` in {}", self.place()))?;
         files.sort_unstable();
         Ok(files)
     }
@@ -104,7 +105,9 @@ impl Archive {
                 Self::Directory(directory) => directory.append(place, block),
             };
             let name = &place.name;
-            match appended.with_context(|| format!("cannot append to `{name}` in {}", self.place()))? {
+            match appended
+                .with_context(|| format!("cannot append to `{name}` in {}", self.place()))?
+            {
                 Appended::Landed => {
                     place.position += block.len() as u64;
                     return Ok(Landing::Landed);

@@ -2,7 +2,7 @@
 
 use crate::user::UserName;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use jiff::tz::Offset;
 use std::fmt;
 
 /// A month of play, in UTC.
@@ -18,8 +18,12 @@ impl Month {
     /// The month of a second since 1970. Seconds outside of the calendar (years to 9999) go to its last month;
     /// no window reaches them.
     pub fn of(uts: i64) -> Self {
-        let date = Timestamp::from_second(uts).unwrap_or(Timestamp::MAX).to_zoned(TimeZone::UTC);
-        Self { year: date.year(), month: date.month() }
+        let moment = Timestamp::from_second(uts).unwrap_or(Timestamp::MAX);
+        let date = Offset::UTC.to_datetime(moment);
+        Self {
+            year: date.year(),
+            month: date.month(),
+        }
     }
 }
 
@@ -55,8 +59,17 @@ impl DataName {
         let mut segments = rest.split('/');
         let year = segments.next()?.strip_prefix("year=")?.parse().ok()?;
         let month = segments.next()?.strip_prefix("month=")?.parse().ok()?;
-        let part = segments.next()?.strip_prefix("part-")?.strip_suffix(".ndjson")?.parse().ok()?;
-        let name = Self { user: user.clone(), month: Month { year, month }, part };
+        let part = segments
+            .next()?
+            .strip_prefix("part-")?
+            .strip_suffix(".ndjson")?
+            .parse()
+            .ok()?;
+        let name = Self {
+            user: user.clone(),
+            month: Month { year, month },
+            part,
+        };
         // Only names that this program would write: `part-007` is somebody else's file.
         (segments.next().is_none() && name.to_string() == path).then_some(name)
     }
@@ -65,7 +78,11 @@ impl DataName {
 impl fmt::Display for DataName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Month { year, month } = self.month;
-        write!(formatter, "user={}/year={year:04}/month={month:02}/part-{}.ndjson", self.user, self.part)
+        write!(
+            formatter,
+            "user={}/year={year:04}/month={month:02}/part-{}.ndjson",
+            self.user, self.part
+        )
     }
 }
 
@@ -79,8 +96,15 @@ mod tests {
 
     #[test]
     fn a_name_reads_back() {
-        let name = DataName { user: rj(), month: Month::of(1_714_521_600), part: 12 };
-        assert_eq!(name.to_string(), "user=rj/year=2024/month=05/part-12.ndjson");
+        let name = DataName {
+            user: rj(),
+            month: Month::of(1_714_521_600),
+            part: 12,
+        };
+        assert_eq!(
+            name.to_string(),
+            "user=rj/year=2024/month=05/part-12.ndjson"
+        );
         assert_eq!(DataName::parse(&rj(), &name.to_string()), Some(name));
         assert_eq!(Month::of(0).to_string(), "1970-01");
     }
@@ -102,7 +126,11 @@ mod tests {
 
     #[test]
     fn parts_are_ordered_as_numbers() {
-        let name = |month, part| DataName { user: rj(), month: Month { year: 2024, month }, part };
+        let name = |month, part| DataName {
+            user: rj(),
+            month: Month { year: 2024, month },
+            part,
+        };
         assert!(name(5, 9) < name(5, 10) && name(5, 10) < name(6, 0));
     }
 }

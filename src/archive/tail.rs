@@ -53,7 +53,9 @@ impl Tail {
     /// [`Tail::read`] for files that are already listed, in the order of their plays.
     pub async fn of_files(archive: &Archive, files: &[DataFile], now: i64) -> anyhow::Result<Self> {
         let files: Vec<&DataFile> = files.iter().filter(|file| file.length > 0).collect();
-        let Some(last) = files.last() else { return Ok(Self::default()) };
+        let Some(last) = files.last() else {
+            return Ok(Self::default());
+        };
         let explain = |file: &DataFile| {
             format!(
                 "the end of `{}` in {} cannot be trusted, so this user's sync stops here; \
@@ -63,8 +65,14 @@ impl Tail {
             )
         };
         let mut standing = Standing::default();
-        for file in files.iter().rev().take_while(|file| file.name.month == last.name.month) {
-            let goes_on = read_backwards(archive, file, &mut standing).await.with_context(|| explain(file))?;
+        for file in files
+            .iter()
+            .rev()
+            .take_while(|file| file.name.month == last.name.month)
+        {
+            let goes_on = read_backwards(archive, file, &mut standing)
+                .await
+                .with_context(|| explain(file))?;
             if !goes_on {
                 break;
             }
@@ -72,11 +80,19 @@ impl Tail {
         if let Some(newest) = standing.newest
             && newest > now + TOLERATED_SECONDS
         {
-            return Err(anyhow::anyhow!("its last play is dated {newest}, later than now ({now})"))
-                .with_context(|| explain(last));
+            return Err(anyhow::anyhow!(
+                "its last play is dated {newest}, later than now ({now})"
+            ))
+            .with_context(|| explain(last));
         }
-        let end = End { name: last.name.clone(), position: last.length };
-        Ok(Self { standing, end: Some(end) })
+        let end = End {
+            name: last.name.clone(),
+            position: last.length,
+        };
+        Ok(Self {
+            standing,
+            end: Some(end),
+        })
     }
 }
 
@@ -89,16 +105,24 @@ struct Line {
 
 /// Collects the plays at the newest second from the end of one file. True when the whole file is of that
 /// second, so that it may go on in the part before.
-async fn read_backwards(archive: &Archive, file: &DataFile, standing: &mut Standing) -> anyhow::Result<bool> {
+async fn read_backwards(
+    archive: &Archive,
+    file: &DataFile,
+    standing: &mut Standing,
+) -> anyhow::Result<bool> {
     let mut start = file.length;
     let mut unread: Vec<u8> = Vec::new();
     loop {
         // Lines from the back; the first one in hand may be cut off in front, unless the file starts there.
         while let Some(line_start) = last_line_start(&unread, start == 0) {
             let line = &unread[line_start..];
-            let Some(text) = line.strip_suffix(b"\n") else { bail!("it does not end with a line feed") };
-            let Line { uts, id } = serde_json::from_slice(text).context("its last line is no scrobble")?;
-            let id = PlayId::from_hex(&id).context("the `id` of its last line is not 32 hex digits")?;
+            let Some(text) = line.strip_suffix(b"\n") else {
+                bail!("it does not end with a line feed")
+            };
+            let Line { uts, id } =
+                serde_json::from_slice(text).context("its last line is no scrobble")?;
+            let id =
+                PlayId::from_hex(&id).context("the `id` of its last line is not 32 hex digits")?;
             if *standing.newest.get_or_insert(uts) != uts {
                 return Ok(false);
             }

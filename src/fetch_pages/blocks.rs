@@ -36,14 +36,27 @@ pub struct Blocks<'a, I: Iterator<Item = (Play, PlayId)>> {
 impl<'a, I: Iterator<Item = (Play, PlayId)>> Blocks<'a, I> {
     /// `bytes_max` is the largest block; one single line may be larger.
     pub fn new(plays: I, writer: LineWriter<'a>, bytes_max: usize) -> Self {
-        Self { plays: plays.peekable(), writer, bytes_max, pending: None, pieces: VecDeque::new() }
+        Self {
+            plays: plays.peekable(),
+            writer,
+            bytes_max,
+            pending: None,
+            pieces: VecDeque::new(),
+        }
     }
 
     /// All plays of the next second, as a block of their own.
     fn next_second(&mut self) -> Result<Option<Block>, serde_json::Error> {
-        let Some((first, _)) = self.plays.peek() else { return Ok(None) };
+        let Some((first, _)) = self.plays.peek() else {
+            return Ok(None);
+        };
         let newest = first.uts;
-        let mut second = Block { month: Month::of(newest), lines: Vec::new(), plays: 0, newest };
+        let mut second = Block {
+            month: Month::of(newest),
+            lines: Vec::new(),
+            plays: 0,
+            newest,
+        };
         while let Some((play, id)) = self.plays.next_if(|(play, _)| play.uts == newest) {
             self.writer.write(&play, id, &mut second.lines)?;
             second.plays += 1;
@@ -59,13 +72,17 @@ impl<'a, I: Iterator<Item = (Play, PlayId)>> Blocks<'a, I> {
             Some(second) => Some(second),
             None => self.next_second()?,
         };
-        let Some(mut block) = first else { return Ok(None) };
+        let Some(mut block) = first else {
+            return Ok(None);
+        };
         if block.lines.len() > self.bytes_max {
             self.pieces = cut_at_lines(&block, self.bytes_max);
             return Ok(self.pieces.pop_front());
         }
         while let Some(second) = self.next_second()? {
-            if second.month != block.month || block.lines.len() + second.lines.len() > self.bytes_max {
+            if second.month != block.month
+                || block.lines.len() + second.lines.len() > self.bytes_max
+            {
                 self.pending = Some(second);
                 break;
             }
@@ -94,7 +111,11 @@ fn cut_at_lines(second: &Block, bytes_max: usize) -> VecDeque<Block> {
                 piece.lines.extend_from_slice(line);
                 piece.plays += 1;
             }
-            _ => pieces.push_back(Block { lines: line.to_vec(), plays: 1, ..*second }),
+            _ => pieces.push_back(Block {
+                lines: line.to_vec(),
+                plays: 1,
+                ..*second
+            }),
         }
     }
     pieces
@@ -108,16 +129,25 @@ mod tests {
 
     /// Cuts plays at `seconds`; tells each block as month, plays and newest second.
     fn cut(seconds: &[i64], bytes_max: usize) -> Vec<(String, usize, i64)> {
-        let user = User { name: UserName::new("rj").unwrap(), time_zone: TimeZone::UTC };
+        let user = User {
+            name: UserName::new("rj").unwrap(),
+            time_zone: TimeZone::UTC,
+        };
         let plays = seconds.iter().map(|uts| {
-            let play = Play { uts: *uts, ..Play::default() };
+            let play = Play {
+                uts: *uts,
+                ..Play::default()
+            };
             let id = PlayId::new("rj", &play, 0);
             (play, id)
         });
         Blocks::new(plays, LineWriter::new(&user, 0), bytes_max)
             .map(|block| {
                 let block = block.unwrap();
-                assert_eq!(block.lines.iter().filter(|byte| **byte == b'\n').count(), block.plays);
+                assert_eq!(
+                    block.lines.iter().filter(|byte| **byte == b'\n').count(),
+                    block.plays
+                );
                 assert!(block.lines.ends_with(b"\n"));
                 (block.month.to_string(), block.plays, block.newest)
             })
@@ -133,21 +163,33 @@ mod tests {
         assert_eq!(cut(&[], 1_000_000), []);
         assert_eq!(
             cut(&[JANUARY - 1, JANUARY, JANUARY + 5], 1_000_000),
-            [block("2023-12", 1, JANUARY - 1), block("2024-01", 2, JANUARY + 5)]
+            [
+                block("2023-12", 1, JANUARY - 1),
+                block("2024-01", 2, JANUARY + 5)
+            ]
         );
     }
 
     #[test]
     fn a_block_is_cut_between_seconds() {
         let blocks = cut(&[JANUARY, JANUARY + 1, JANUARY + 1, JANUARY + 2], 2 * LINE);
-        let plays: Vec<_> = blocks.iter().map(|(_, plays, newest)| (*plays, newest - JANUARY)).collect();
+        let plays: Vec<_> = blocks
+            .iter()
+            .map(|(_, plays, newest)| (*plays, newest - JANUARY))
+            .collect();
         assert_eq!(plays, [(1, 0), (2, 1), (1, 2)]);
     }
 
     #[test]
     fn only_a_second_larger_than_a_block_is_cut_inside() {
-        let blocks = cut(&[JANUARY, JANUARY + 1, JANUARY + 1, JANUARY + 1, JANUARY + 2], 2 * LINE);
-        let plays: Vec<_> = blocks.iter().map(|(_, plays, newest)| (*plays, newest - JANUARY)).collect();
+        let blocks = cut(
+            &[JANUARY, JANUARY + 1, JANUARY + 1, JANUARY + 1, JANUARY + 2],
+            2 * LINE,
+        );
+        let plays: Vec<_> = blocks
+            .iter()
+            .map(|(_, plays, newest)| (*plays, newest - JANUARY))
+            .collect();
         assert_eq!(plays, [(1, 0), (2, 1), (1, 1), (1, 2)]);
     }
 }

@@ -62,13 +62,23 @@ impl FetchPages {
             Err(_) => decode(body).and_then(|decoded| serde_json::from_slice(&decoded).ok()),
         };
         let Some(value) = plain else {
-            let what = if std::str::from_utf8(body).is_ok() { "neither JSON nor base64 of JSON" } else { "not UTF-8" };
-            return Err(format!("the message is {what}; a work item looks like {{\"user\":\"rj\"}}"));
+            let what = if std::str::from_utf8(body).is_ok() {
+                "neither JSON nor base64 of JSON"
+            } else {
+                "not UTF-8"
+            };
+            return Err(format!(
+                "the message is {what}; a work item looks like {{\"user\":\"rj\"}}"
+            ));
         };
         if !value.is_object() {
-            return Err("the message is not a JSON object; a work item looks like {\"user\":\"rj\"}".to_owned());
+            return Err(
+                "the message is not a JSON object; a work item looks like {\"user\":\"rj\"}"
+                    .to_owned(),
+            );
         }
-        let wire: Wire = serde_json::from_value(value).map_err(|error| format!("the work item is not valid: {error}"))?;
+        let wire: Wire = serde_json::from_value(value)
+            .map_err(|error| format!("the work item is not valid: {error}"))?;
         wire.check()
     }
 
@@ -122,14 +132,18 @@ impl Wire {
     fn check(self) -> Result<FetchPages, String> {
         for (field, second) in [("from", self.from), ("to", self.to)] {
             if second.is_some_and(|second| second >= SECONDS_END) {
-                return Err(format!("`{field}` is in milliseconds; whole seconds since 1970 are wanted"));
+                return Err(format!(
+                    "`{field}` is in milliseconds; whole seconds since 1970 are wanted"
+                ));
             }
             if second.is_some_and(|second| second < 0) {
                 return Err(format!("`{field}` lies before 1970"));
             }
         }
         let range = |field: &str, value: Option<u32>, max: u32| match value {
-            Some(value) if !(1..=max).contains(&value) => Err(format!("`{field}` must be 1 to {max}")),
+            Some(value) if !(1..=max).contains(&value) => {
+                Err(format!("`{field}` must be 1 to {max}"))
+            }
             value => Ok(value),
         };
         Ok(FetchPages {
@@ -160,7 +174,10 @@ mod tests {
     fn a_name_is_enough_plain_or_in_base64() {
         let item = FetchPages::of(UserName::new("rj").unwrap(), None);
         assert_eq!(FetchPages::parse(br#"{"user":"RJ"}"#), Ok(item.clone()));
-        assert_eq!(FetchPages::parse(b"eyJ1c2VyIjoicmoifQ==\n"), Ok(item.clone()));
+        assert_eq!(
+            FetchPages::parse(b"eyJ1c2VyIjoicmoifQ==\n"),
+            Ok(item.clone())
+        );
         assert_eq!(FetchPages::parse(item.to_message().as_bytes()), Ok(item));
     }
 
@@ -192,7 +209,10 @@ mod tests {
         refused(br#"{"user":7}"#, "expected a string");
         refused(br#"{"user":"rj","pages":"3"}"#, "invalid type");
         refused(br#"{"user":"rj","pages":0}"#, "`pages` must be 1 to 100");
-        refused(br#"{"user":"rj","page_size":1001}"#, "`page_size` must be 1 to 1000");
+        refused(
+            br#"{"user":"rj","page_size":1001}"#,
+            "`page_size` must be 1 to 1000",
+        );
         refused(br#"{"user":"rj","to":1700000000000}"#, "milliseconds");
         refused(br#"{"user":"rj","to":1.5}"#, "invalid type");
         refused(br#"{"user":"rj","from":-1}"#, "before 1970");

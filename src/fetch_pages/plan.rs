@@ -1,45 +1,43 @@
 //! Which pages to ask for, and which plays of them are new. Pure: values in, values out.
 
+use crate::archive::Standing;
 use crate::lastfm::{Bounds, Numbers};
 use crate::scrobble::{Play, PlayId};
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 
-/// Where a user's archive ends.
-#[derive(Clone, Debug, Default)]
-pub struct Standing {
-    /// `W`, the second of the newest archived play; nothing when there is none, which is not 0.
-    pub newest: Option<i64>,
-    /// The plays that the archive holds at that second.
-    pub held: HashSet<PlayId>,
-}
-
 /// The frozen window `(newest, to]`.
 #[derive(Clone, Copy, Debug)]
-pub struct Window {
+pub(super) struct Window {
     /// Nothing: no lower bound.
-    pub newest: Option<i64>,
+    pub(super) newest: Option<i64>,
     /// The last second of the window.
-    pub to: i64,
+    pub(super) to: i64,
 }
 
 impl Window {
     /// Whether there is anything to ask for.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.newest.is_some_and(|newest| self.to <= newest)
     }
 
     /// What to ask Last.fm: one second wider at both ends, so that every reading of the bounds, inclusive or
     /// exclusive, covers the window and the whole of its first second.
-    pub fn bounds(&self) -> Bounds {
+    pub(super) fn bounds(&self) -> Bounds {
         // From 0 on and from -1 on is everything; Last.fm's answer to a negative second is unknown.
-        let from = self.newest.filter(|newest| *newest > 1).map(|newest| newest - 1);
-        Bounds { from, to: self.to + 1 }
+        let from = self
+            .newest
+            .filter(|newest| *newest > 1)
+            .map(|newest| newest - 1);
+        Bounds {
+            from,
+            to: self.to + 1,
+        }
     }
 }
 
 /// The last `pages` pages (the oldest plays) of a window.
-pub fn last_pages(numbers: Numbers, pages: u32) -> RangeInclusive<u32> {
+pub(super) fn last_pages(numbers: Numbers, pages: u32) -> RangeInclusive<u32> {
     let last = numbers.total_pages;
     last.saturating_sub(pages.max(1) - 1).max(1)..=last
 }
@@ -48,7 +46,7 @@ pub fn last_pages(numbers: Numbers, pages: u32) -> RangeInclusive<u32> {
 ///
 /// The newest page first, since it decides how far the range reaches; then from the oldest on, so that a stop
 /// at any moment leaves an unbroken run of oldest pages.
-pub fn order(range: &RangeInclusive<u32>, in_hand: impl Fn(u32) -> bool) -> Vec<u32> {
+pub(super) fn order(range: &RangeInclusive<u32>, in_hand: impl Fn(u32) -> bool) -> Vec<u32> {
     let (newest, oldest) = (*range.start(), *range.end());
     let mut pages = vec![newest];
     pages.extend((newest + 1..=oldest).rev());
@@ -60,21 +58,30 @@ pub fn order(range: &RangeInclusive<u32>, in_hand: impl Fn(u32) -> bool) -> Vec<
 /// or a play truly repeats. Only asking for such a second in one answer tells.
 ///
 /// `pages` are in page order (newest first).
-pub fn torn_seconds<'a>(pages: impl Iterator<Item = &'a [Play]>) -> Vec<i64> {
+pub(super) fn torn_seconds<'a>(pages: impl Iterator<Item = &'a [Play]>) -> Vec<i64> {
     let mut torn = Vec::new();
     let mut newer: Option<(i64, Vec<&Play>)> = None;
     for plays in pages {
-        let (Some(top), Some(bottom)) = (plays.first(), plays.last()) else { continue };
+        let (Some(top), Some(bottom)) = (plays.first(), plays.last()) else {
+            continue;
+        };
         if let Some((second, above)) = &newer
             && *second == top.uts
         {
             let above: HashSet<_> = above.iter().map(|play| play.identity()).collect();
-            let repeated = plays.iter().take_while(|play| play.uts == top.uts).any(|play| above.contains(&play.identity()));
+            let repeated = plays
+                .iter()
+                .take_while(|play| play.uts == top.uts)
+                .any(|play| above.contains(&play.identity()));
             if repeated && !torn.contains(second) {
                 torn.push(*second);
             }
         }
-        let mut above: Vec<&Play> = plays.iter().rev().take_while(|play| play.uts == bottom.uts).collect();
+        let mut above: Vec<&Play> = plays
+            .iter()
+            .rev()
+            .take_while(|play| play.uts == bottom.uts)
+            .collect();
         // A second may span several pages: what stood above on its earlier pages still counts.
         if let Some((second, earlier)) = newer.take()
             && second == bottom.uts
@@ -86,39 +93,68 @@ pub fn torn_seconds<'a>(pages: impl Iterator<Item = &'a [Play]>) -> Vec<i64> {
     torn
 }
 
-/// The new plays of a run of oldest pages.
-#[derive(Debug)]
-pub struct Selection {
-    /// Oldest first, each with its id; whole seconds only.
-    pub plays: Vec<(Play, PlayId)>,
-    /// Nothing of the window is left behind this selection.
-    pub closes: bool,
+/// A run of oldest pages: what it covers of the window.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cover<'a> {
+    /// Where the archive ends.
+    pub(super) standing: &'a Standing,
+    /// The last second of the window.
+    pub(super) to: i64,
+    /// The newest second in hand.
+    pub(super) top: Option<i64>,
+    /// The run holds the newest page of the window.
+    pub(super) reaches_top: bool,
 }
 
-/// Picks what the archive lacks from `rows`, the plays of a run of oldest pages, newest first.
-///
-/// `reaches_top`: the run holds the newest page of the window. Otherwise the newest second in hand may go on
-/// on the next page, so it waits for the next item.
-pub fn select(user: &str, standing: &Standing, to: i64, rows: Vec<Play>, reaches_top: bool) -> Selection {
-    let top = rows.first().map(|play| play.uts);
-    // A row behind the window (`to` was asked inclusively) proves that every play of the window is in hand.
-    let closes = reaches_top || top.is_some_and(|top| top > to);
-    let unfinished = if closes { None } else { top };
-    let wanted = |play: &Play| {
-        play.uts <= to && Some(play.uts) != unfinished && standing.newest.is_none_or(|newest| play.uts >= newest)
-    };
-    let mut plays: Vec<Play> = rows.into_iter().filter(wanted).collect();
-    // Stable: inside a second Last.fm's order stays.
-    plays.sort_by_key(|play| play.uts);
+impl Cover<'_> {
+    /// Whether every play of the window is in hand. A row behind the window (`to` is asked inclusively) proves it
+    /// as well as the newest page does.
+    pub(super) fn closes(&self) -> bool {
+        self.reaches_top || self.top.is_some_and(|top| top > self.to)
+    }
 
-    let shown_at_newest = plays.iter().take_while(|play| Some(play.uts) == standing.newest).count();
-    let more_at_newest = shown_at_newest > standing.held.len();
-    let plays = with_ids(user, plays)
-        .filter(|(play, id)| {
-            Some(play.uts) != standing.newest || (more_at_newest && !standing.held.contains(id))
-        })
-        .collect();
-    Selection { plays, closes }
+    /// Whether all plays of this second are in hand, and it belongs to the window. The newest second in hand may go
+    /// on on the next page, so it waits for the next item unless the window closes.
+    pub(super) fn wants(&self, second: i64) -> bool {
+        second <= self.to
+            && self.standing.newest.is_none_or(|newest| second >= newest)
+            && (self.closes() || Some(second) != self.top)
+    }
+
+    /// Whether `seconds`, those of all rows in hand, hold anything that the archive lacks.
+    pub(super) fn has_new(&self, seconds: impl Iterator<Item = i64>) -> bool {
+        let mut shown_at_newest = 0;
+        for second in seconds.filter(|second| self.wants(*second)) {
+            if Some(second) != self.standing.newest {
+                return true;
+            }
+            shown_at_newest += 1;
+        }
+        shown_at_newest > self.standing.held.len()
+    }
+
+    /// Picks what the archive lacks from `rows`, newest first as Last.fm lists them: whole seconds, oldest first,
+    /// each play with its id.
+    ///
+    /// Plays at the archive's newest second are taken only when there are more of them than it holds, and then
+    /// those that it lacks.
+    pub(super) fn select(&self, user: &str, mut rows: Vec<Play>) -> Vec<(Play, PlayId)> {
+        rows.retain(|play| self.wants(play.uts));
+        // Stable: inside a second Last.fm's order stays.
+        rows.sort_by_key(|play| play.uts);
+        let newest = self.standing.newest;
+        let shown_at_newest = rows
+            .iter()
+            .take_while(|play| Some(play.uts) == newest)
+            .count();
+        let more_at_newest = shown_at_newest > self.standing.held.len();
+        let lacking = |play: &Play, id: &PlayId| {
+            Some(play.uts) != newest || (more_at_newest && !self.standing.held.contains(id))
+        };
+        with_ids(user, rows)
+            .filter(|(play, id)| lacking(play, id))
+            .collect()
+    }
 }
 
 /// Numbers true repeats within each second, in the given order.
@@ -128,7 +164,8 @@ fn with_ids(user: &str, plays: Vec<Play>) -> impl Iterator<Item = (Play, PlayId)
     let mut plays = plays.into_iter().peekable();
     std::iter::from_fn(move || {
         let play = plays.next()?;
-        let alone = second != Some(play.uts) && plays.peek().is_none_or(|next| next.uts != play.uts);
+        let alone =
+            second != Some(play.uts) && plays.peek().is_none_or(|next| next.uts != play.uts);
         if second != Some(play.uts) {
             second = Some(play.uts);
             repeats.clear();
@@ -136,7 +173,9 @@ fn with_ids(user: &str, plays: Vec<Play>) -> impl Iterator<Item = (Play, PlayId)
         let ordinal = if alone {
             0
         } else {
-            let count = repeats.entry((play.artist.clone(), play.track.clone())).or_insert(0);
+            let count = repeats
+                .entry((play.artist.clone(), play.track.clone()))
+                .or_insert(0);
             *count += 1;
             *count - 1
         };
@@ -150,7 +189,12 @@ mod tests {
     use super::*;
 
     fn play(uts: i64, track: &str) -> Play {
-        Play { uts, artist: "a".into(), track: track.into(), ..Play::default() }
+        Play {
+            uts,
+            artist: "a".into(),
+            track: track.into(),
+            ..Play::default()
+        }
     }
 
     fn rows(text: &str) -> Vec<Play> {
@@ -163,28 +207,63 @@ mod tests {
     }
 
     fn standing(newest: i64, held: &str) -> Standing {
-        let held = rows(held).iter().map(|play| PlayId::new("rj", play, 0)).collect();
-        Standing { newest: Some(newest), held }
+        let held = rows(held)
+            .iter()
+            .map(|play| PlayId::new("rj", play, 0))
+            .collect();
+        Standing {
+            newest: Some(newest),
+            held,
+        }
     }
 
     #[track_caller]
-    fn check(standing: &Standing, newest_first: &str, reaches_top: bool, expect: &str, closes: bool) {
-        let selection = select("rj", standing, 100, rows(newest_first), reaches_top);
-        let names: Vec<String> =
-            selection.plays.iter().map(|(play, _)| format!("{}{}", play.track, play.uts)).collect();
-        assert_eq!((names.join(" ").as_str(), selection.closes), (expect, closes));
+    fn check(
+        standing: &Standing,
+        newest_first: &str,
+        reaches_top: bool,
+        expect: &str,
+        closes: bool,
+    ) {
+        let rows = rows(newest_first);
+        let cover = Cover {
+            standing,
+            to: 100,
+            top: rows.first().map(|play| play.uts),
+            reaches_top,
+        };
+        let has_new = cover.has_new(rows.iter().map(|play| play.uts));
+        let plays = cover.select("rj", rows);
+        let names: Vec<String> = plays
+            .iter()
+            .map(|(play, _)| format!("{}{}", play.track, play.uts))
+            .collect();
+        assert_eq!((names.join(" ").as_str(), cover.closes()), (expect, closes));
+        assert_eq!(has_new, !expect.is_empty());
     }
 
     #[test]
     fn the_newest_second_waits_unless_the_window_closes() {
         check(&Standing::default(), "d9 c9 b8 a7", false, "a7 b8", false);
-        check(&Standing::default(), "d9 c9 b8 a7", true, "a7 b8 d9 c9", true);
+        check(
+            &Standing::default(),
+            "d9 c9 b8 a7",
+            true,
+            "a7 b8 d9 c9",
+            true,
+        );
         check(&Standing::default(), "d9 c9", false, "", false);
     }
 
     #[test]
     fn a_row_behind_the_window_closes_it() {
-        check(&Standing::default(), "e101 d100 c99", false, "c99 d100", true);
+        check(
+            &Standing::default(),
+            "e101 d100 c99",
+            false,
+            "c99 d100",
+            true,
+        );
         check(&Standing::default(), "e102 d101", false, "", true);
     }
 
@@ -206,8 +285,17 @@ mod tests {
 
     #[test]
     fn true_repeats_have_ids_of_their_own() {
-        let selection = select("rj", &Standing::default(), 100, rows("a7 b7 a7"), true);
-        let ids: HashSet<_> = selection.plays.iter().map(|(_, id)| *id).collect();
+        let cover = Cover {
+            standing: &Standing::default(),
+            to: 100,
+            top: Some(7),
+            reaches_top: true,
+        };
+        let ids: HashSet<_> = cover
+            .select("rj", rows("a7 b7 a7"))
+            .iter()
+            .map(|(_, id)| *id)
+            .collect();
         assert_eq!(ids.len(), 3);
     }
 
@@ -226,22 +314,59 @@ mod tests {
 
     #[test]
     fn the_range_is_the_last_pages_and_its_newest_is_asked_first() {
-        let numbers = Numbers { total: 101, total_pages: 11, per_page: 10 };
+        let numbers = Numbers {
+            total: 101,
+            total_pages: 11,
+            per_page: 10,
+        };
         assert_eq!(last_pages(numbers, 3), 9..=11);
         assert_eq!(last_pages(numbers, 40), 1..=11);
         assert_eq!(order(&(9..=11), |_| false), [9, 11, 10]);
         assert_eq!(order(&(9..=11), |page| page == 11), [9, 10]);
         assert_eq!(order(&(11..=11), |_| false), [11]);
-        assert_eq!((numbers.rows_on(1), numbers.rows_on(11), numbers.rows_on(12)), (10, 1, 0));
+        assert_eq!(
+            (numbers.rows_on(1), numbers.rows_on(11), numbers.rows_on(12)),
+            (10, 1, 0)
+        );
     }
 
     #[test]
     fn bounds_are_asked_one_second_too_wide() {
         let bounds = |newest| Window { newest, to: 100 }.bounds();
-        assert_eq!(bounds(Some(50)), Bounds { from: Some(49), to: 101 });
-        assert_eq!(bounds(Some(0)), Bounds { from: None, to: 101 });
-        assert_eq!(bounds(None), Bounds { from: None, to: 101 });
-        assert!(Window { newest: Some(100), to: 100 }.is_empty());
-        assert!(!Window { newest: None, to: 0 }.is_empty());
+        assert_eq!(
+            bounds(Some(50)),
+            Bounds {
+                from: Some(49),
+                to: 101
+            }
+        );
+        assert_eq!(
+            bounds(Some(0)),
+            Bounds {
+                from: None,
+                to: 101
+            }
+        );
+        assert_eq!(
+            bounds(None),
+            Bounds {
+                from: None,
+                to: 101
+            }
+        );
+        assert!(
+            Window {
+                newest: Some(100),
+                to: 100
+            }
+            .is_empty()
+        );
+        assert!(
+            !Window {
+                newest: None,
+                to: 0
+            }
+            .is_empty()
+        );
     }
 }

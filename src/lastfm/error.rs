@@ -57,11 +57,16 @@ impl Error {
     pub(super) fn from_code(code: i64, message: String, retry_after: Option<Duration>) -> Self {
         let lower = message.to_ascii_lowercase();
         match code {
-            29 => Self::RateLimited { message, retry_after },
+            29 => Self::RateLimited {
+                message,
+                retry_after,
+            },
             8 | 11 | 16 => Self::Failing(format!("{message} (code {code})")),
             // Code 6 means both "invalid parameters" and "user not found": only the text tells.
             6 if lower.contains("page") => Self::NoSuchPage(message),
-            6 if lower.contains("not found") || lower.contains("no user") => Self::UserNotFound(message),
+            6 if lower.contains("not found") || lower.contains("no user") => {
+                Self::UserNotFound(message)
+            }
             17 => Self::Private(message),
             4 | 9 | 10 | 13 | 14 | 15 | 26 => Self::KeyRejected { code, message },
             _ => Self::Refused { code, message },
@@ -72,7 +77,10 @@ impl Error {
     pub(super) fn from_status(status: u16, retry_after: Option<Duration>) -> Self {
         let message = format!("HTTP status {status} without an error body");
         match status {
-            429 => Self::RateLimited { message, retry_after },
+            429 => Self::RateLimited {
+                message,
+                retry_after,
+            },
             500.. => Self::Failing(message),
             // HTML with 4xx comes from the front end and is no proof of a bad request.
             _ => Self::Broken(message),
@@ -81,16 +89,34 @@ impl Error {
 
     /// Whether the same request may succeed in a moment.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::RateLimited { .. } | Self::Failing(_) | Self::Unreachable(_) | Self::Broken(_))
+        matches!(
+            self,
+            Self::RateLimited { .. } | Self::Failing(_) | Self::Unreachable(_) | Self::Broken(_)
+        )
+    }
+
+    /// The cause in two words, for counting.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::RateLimited { .. } => "rate limited",
+            Self::Failing(_) => "failing",
+            Self::Unreachable(_) => "unreachable",
+            Self::Broken(_) => "broken answer",
+            Self::NoSuchPage(_) => "no such page",
+            Self::UserNotFound(_) => "user not found",
+            Self::Private(_) => "private",
+            Self::KeyRejected { .. } => "key rejected",
+            Self::Refused { .. } => "refused",
+        }
     }
 
     /// What a person can do about it, if anything.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::UserNotFound(_) => Some("check the spelling in `LASTFM_USERS` or in the message"),
-            Self::Private(_) => {
-                Some("the user can unhide it: last.fm/settings/privacy, untick \"Hide recent listening\"")
-            }
+            Self::Private(_) => Some(
+                "the user can unhide it: last.fm/settings/privacy, untick \"Hide recent listening\"",
+            ),
             Self::KeyRejected { code: 26, .. } => {
                 Some("the key is suspended: see last.fm/api/accounts before any further request")
             }

@@ -56,7 +56,12 @@ pub struct LastFm {
 impl LastFm {
     /// `http` carries the requests; `keep_raw` keeps Last.fm's own rows in the plays.
     pub fn new(http: Arc<dyn HttpClient>, address: Url, key: SecretString, keep_raw: bool) -> Self {
-        Self { http, address, key, keep_raw }
+        Self {
+            http,
+            address,
+            key,
+            keep_raw,
+        }
     }
 
     /// Asks for page `page` (from 1, the newest) of `user`'s plays within `bounds`, `limit` (1 to 1000) on a page.
@@ -87,26 +92,44 @@ impl LastFm {
         request.insert_header("accept", "application/json");
         match tokio::time::timeout(ANSWER_TIME_MAX, self.send(&request, user, page)).await {
             Ok(answer) => answer,
-            Err(_) => {
-                Err(Error::Unreachable(format!("no whole answer within {} s", ANSWER_TIME_MAX.as_secs())))
-            }
+            Err(_) => Err(Error::Unreachable(format!(
+                "no whole answer within {} s",
+                ANSWER_TIME_MAX.as_secs()
+            ))),
         }
     }
 
     async fn send(&self, request: &Request, user: &UserName, page: u32) -> Result<Page, Error> {
-        let answer = self.http.execute_request(request).await.map_err(|error| unreachable(&error))?;
+        let answer = self
+            .http
+            .execute_request(request)
+            .await
+            .map_err(|error| unreachable(&error))?;
         let (status, headers, mut stream) = answer.deconstruct();
         let mut body = Vec::new();
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|error| unreachable(&error))?;
             if body.len() + chunk.len() > BODY_BYTES_MAX {
-                return Err(Error::Broken(format!("a body of more than {BODY_BYTES_MAX} bytes")));
+                return Err(Error::Broken(format!(
+                    "a body of more than {BODY_BYTES_MAX} bytes"
+                )));
             }
             body.extend_from_slice(&chunk);
         }
-        let retry_after = header(&headers, "retry-after").and_then(|value| value.parse().ok()).map(Duration::from_secs);
-        let answer = read(&body, u16::from(status), retry_after, (user, page), self.keep_raw)?;
-        Ok(Page { date: header(&headers, "date").and_then(http_date), ..answer })
+        let retry_after = header(&headers, "retry-after")
+            .and_then(|value| value.parse().ok())
+            .map(Duration::from_secs);
+        let answer = read(
+            &body,
+            u16::from(status),
+            retry_after,
+            (user, page),
+            self.keep_raw,
+        )?;
+        Ok(Page {
+            date: header(&headers, "date").and_then(http_date),
+            ..answer
+        })
     }
 }
 
@@ -135,5 +158,8 @@ fn header<'a>(headers: &'a Headers, name: &'static str) -> Option<&'a str> {
 
 /// Seconds since 1970 of an HTTP date.
 pub(crate) fn http_date(text: &str) -> Option<i64> {
-    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok().map(jiff::Timestamp::as_second)
+    jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(text)
+        .ok()
+        .map(jiff::Timestamp::as_second)
 }

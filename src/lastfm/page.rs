@@ -27,7 +27,9 @@ impl Numbers {
     /// How many rows page `page` (from 1) must hold.
     pub fn rows_on(&self, page: u32) -> u64 {
         let before = u64::from(page.saturating_sub(1)) * u64::from(self.per_page);
-        self.total.saturating_sub(before).min(u64::from(self.per_page))
+        self.total
+            .saturating_sub(before)
+            .min(u64::from(self.per_page))
     }
 }
 
@@ -56,10 +58,14 @@ pub fn read(
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     if keep_raw {
         let body = parse::<&RawValue>(body, status, retry_after)?;
-        judge(body, status, retry_after, asked, |rows| raw_plays(rows.get()))
+        judge(body, status, retry_after, asked, |rows| {
+            raw_plays(rows.get())
+        })
     } else {
         let body = parse::<Rows>(body, status, retry_after)?;
-        judge(body, status, retry_after, asked, |rows| rows.0.into_iter().filter_map(play_of).collect())
+        judge(body, status, retry_after, asked, |rows| {
+            rows.0.into_iter().filter_map(play_of).collect()
+        })
     }
 }
 
@@ -85,7 +91,11 @@ fn judge<T>(
     plays_of: impl FnOnce(T) -> Result<Vec<Play>, serde_json::Error>,
 ) -> Result<Page, Error> {
     if let Some(code) = body.error {
-        return Err(Error::from_code(error_code(code), body.message.0.into_owned(), retry_after));
+        return Err(Error::from_code(
+            error_code(code),
+            body.message.0.into_owned(),
+            retry_after,
+        ));
     }
     if status != 200 {
         return Err(Error::from_status(status, retry_after));
@@ -107,14 +117,24 @@ fn judge<T>(
     let past_the_end = asked > numbers.total_pages.max(1);
     if past_the_end {
         // What Last.fm answers here is not established; the numbers are all that is wanted of it.
-        return Ok(Page { number: asked, numbers, plays: Vec::new(), date: None });
+        return Ok(Page {
+            number: asked,
+            numbers,
+            plays: Vec::new(),
+            date: None,
+        });
     }
     // In 2014 page 0 was another name of page 1.
-    if sent.page.0.is_none_or(|page| page.max(1) != i64::from(asked)) {
+    if sent
+        .page
+        .0
+        .is_none_or(|page| page.max(1) != i64::from(asked))
+    {
         return broken(format!("it is not page {asked}"));
     }
     let plays = match tracks.track {
-        Some(rows) => plays_of(rows).map_err(|error| Error::Broken(format!("a row cannot be read: {error}")))?,
+        Some(rows) => plays_of(rows)
+            .map_err(|error| Error::Broken(format!("a row cannot be read: {error}")))?,
         None => Vec::new(),
     };
     let called_for = numbers.rows_on(asked);
@@ -129,7 +149,12 @@ fn judge<T>(
     if !plays.is_sorted_by(|newer, older| newer.uts >= older.uts) {
         return broken(format!("page {asked} is not ordered newest first"));
     }
-    Ok(Page { number: asked, numbers, plays, date: None })
+    Ok(Page {
+        number: asked,
+        numbers,
+        plays,
+        date: None,
+    })
 }
 
 /// Numbers that agree with each other, or nothing.
@@ -139,10 +164,20 @@ fn checked_numbers(total: Number, total_pages: Number, per_page: Number) -> Opti
     let per_page = u32::try_from(per_page.0?).ok()?;
     if total == 0 {
         // "0" today; other methods say "1" for an empty list.
-        return (total_pages <= 1).then_some(Numbers { total, total_pages: 0, per_page });
+        return (total_pages <= 1).then_some(Numbers {
+            total,
+            total_pages: 0,
+            per_page,
+        });
     }
-    let called_for = total.checked_next_multiple_of(u64::from(per_page))?.checked_div(u64::from(per_page))?;
-    (u64::from(total_pages) == called_for).then_some(Numbers { total, total_pages, per_page })
+    let called_for = total
+        .checked_next_multiple_of(u64::from(per_page))?
+        .checked_div(u64::from(per_page))?;
+    (u64::from(total_pages) == called_for).then_some(Numbers {
+        total,
+        total_pages,
+        per_page,
+    })
 }
 
 /// Libre.fm wraps the code into an object and makes it a string.
@@ -153,8 +188,15 @@ fn error_code(error: &RawValue) -> i64 {
     }
     let text = error.get();
     let plain = serde_json::from_str::<Number>(text).ok();
-    let wrapped = || serde_json::from_str::<Wrapped>(text).ok().map(|wrapped| wrapped.code);
-    plain.or_else(wrapped).and_then(|number| number.0).unwrap_or(0)
+    let wrapped = || {
+        serde_json::from_str::<Wrapped>(text)
+            .ok()
+            .map(|wrapped| wrapped.code)
+    };
+    plain
+        .or_else(wrapped)
+        .and_then(|number| number.0)
+        .unwrap_or(0)
 }
 
 /// The play of a row; nothing for the row that is playing now.
@@ -192,7 +234,10 @@ fn raw_plays(rows: &str) -> Result<Vec<Play>, serde_json::Error> {
         if let Some(play) = play_of(serde_json::from_str(raw.get())?) {
             // A line is one line: white space between tokens may hold line feeds, text cannot.
             let raw = compact(raw)?;
-            plays.push(Play { raw: Some(raw), ..play? });
+            plays.push(Play {
+                raw: Some(raw),
+                ..play?
+            });
         }
     }
     Ok(plays)

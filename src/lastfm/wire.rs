@@ -96,7 +96,11 @@ pub(super) struct Row<'a> {
 impl Row<'_> {
     /// The row of the track that is playing now: it comes on top of every page and counts nowhere.
     pub(super) fn is_now_playing(&self) -> bool {
-        self.date.is_none() || self.attr.as_ref().is_some_and(|attr| attr.nowplaying.0 == "true")
+        self.date.is_none()
+            || self
+                .attr
+                .as_ref()
+                .is_some_and(|attr| attr.nowplaying.0 == "true")
     }
 }
 
@@ -137,14 +141,27 @@ impl<'de: 'a, 'a> Deserialize<'de> for Named<'a> {
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Named<'a>, A::Error> {
                 let fields = Fields::deserialize(MapAccessDeserializer::new(map))?;
-                let name = if fields.text.0.is_empty() { fields.name } else { fields.text };
-                Ok(Named { name, mbid: fields.mbid })
+                let name = if fields.text.0.is_empty() {
+                    fields.name
+                } else {
+                    fields.text
+                };
+                Ok(Named {
+                    name,
+                    mbid: fields.mbid,
+                })
             }
             fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Named<'a>, E> {
-                Ok(Named { name: Text(Cow::Borrowed(text)), ..Named::default() })
+                Ok(Named {
+                    name: Text(Cow::Borrowed(text)),
+                    ..Named::default()
+                })
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Named<'a>, E> {
-                Ok(Named { name: Text(Cow::Owned(text.to_owned())), ..Named::default() })
+                Ok(Named {
+                    name: Text(Cow::Owned(text.to_owned())),
+                    ..Named::default()
+                })
             }
             fn visit_unit<E: Error>(self) -> Result<Named<'a>, E> {
                 Ok(Named::default())
@@ -202,10 +219,14 @@ impl<'de> Deserialize<'de> for Number {
                 formatter.write_str("a whole number, as a string or as a number")
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Number, E> {
-                text.parse().map(|number| Number(Some(number))).map_err(|_| E::custom("not a whole number"))
+                text.parse()
+                    .map(|number| Number(Some(number)))
+                    .map_err(|_| E::custom("not a whole number"))
             }
             fn visit_u64<E: Error>(self, number: u64) -> Result<Number, E> {
-                i64::try_from(number).map(|number| Number(Some(number))).map_err(E::custom)
+                i64::try_from(number)
+                    .map(|number| Number(Some(number)))
+                    .map_err(E::custom)
             }
             fn visit_i64<E: Error>(self, number: i64) -> Result<Number, E> {
                 Ok(Number(Some(number)))
@@ -237,10 +258,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Rows<'a> {
                 Ok(Rows(all))
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Rows<'a>, A::Error> {
-                Ok(Rows(vec![Row::deserialize(MapAccessDeserializer::new(map))?]))
+                Ok(Rows(vec![Row::deserialize(MapAccessDeserializer::new(
+                    map,
+                ))?]))
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Rows<'a>, E> {
-                if text.trim().is_empty() { Ok(Rows(Vec::new())) } else { Err(E::custom("text instead of rows")) }
+                if text.trim().is_empty() {
+                    Ok(Rows(Vec::new()))
+                } else {
+                    Err(E::custom("text instead of rows"))
+                }
             }
             fn visit_unit<E: Error>(self) -> Result<Rows<'a>, E> {
                 Ok(Rows(Vec::new()))

@@ -45,7 +45,10 @@ pub enum Access {
 
 impl Connection {
     /// Reads the setting `name` in any of its forms; nothing when none is there. `lookup` reads one variable.
-    pub fn from_settings(name: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, String> {
+    pub fn from_settings(
+        name: &str,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Option<Self>, String> {
         // A plain value wins when it is present and not blank, as in the host.
         if let Some(value) = lookup(name).filter(|value| !value.trim().is_empty()) {
             return Self::from_string(name, &value).map(Some);
@@ -54,11 +57,18 @@ impl Connection {
     }
 
     fn from_string(name: &str, value: &str) -> Result<Self, String> {
-        let pairs = pairs(value)
-            .ok_or_else(|| format!("`{name}` is no connection string: `Name=value` pairs separated by `;` are wanted"))?;
+        let pairs = pairs(value).ok_or_else(|| {
+            format!(
+                "`{name}` is no connection string: `Name=value` pairs separated by `;` are wanted"
+            )
+        })?;
         let field = |wanted: &str| {
-            let found = pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case(wanted));
-            found.map(|(_, value)| *value).filter(|value| !value.is_empty())
+            let found = pairs
+                .iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case(wanted));
+            found
+                .map(|(_, value)| *value)
+                .filter(|value| !value.is_empty())
         };
         if field("UseDevelopmentStorage").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Self::development(name, field("DevelopmentStorageProxyUri"));
@@ -77,7 +87,9 @@ impl Connection {
         let mut blob = address("blob", field("BlobEndpoint"))?;
         let mut queue = address("queue", field("QueueEndpoint"))?;
         if blob.is_none() && queue.is_none() {
-            return Err(format!("`{name}` names no account: `AccountName` or `BlobEndpoint` and `QueueEndpoint` are wanted"));
+            return Err(format!(
+                "`{name}` names no account: `AccountName` or `BlobEndpoint` and `QueueEndpoint` are wanted"
+            ));
         }
         let access = if let Some(signature) = field("SharedAccessSignature") {
             for address in blob.iter_mut().chain(queue.iter_mut()) {
@@ -88,39 +100,60 @@ impl Connection {
             if azure_core::base64::decode(key).is_err() {
                 return Err(format!("`AccountKey` in `{name}` is not base64"));
             }
-            Access::AccountKey { account: account.to_owned(), key: Secret::new(key.to_owned()) }
+            Access::AccountKey {
+                account: account.to_owned(),
+                key: Secret::new(key.to_owned()),
+            }
         } else {
-            return Err(format!("`{name}` has neither `AccountName` with `AccountKey` nor `SharedAccessSignature`"));
+            return Err(format!(
+                "`{name}` has neither `AccountName` with `AccountKey` nor `SharedAccessSignature`"
+            ));
         };
-        Ok(Self { blob, queue, access })
+        Ok(Self {
+            blob,
+            queue,
+            access,
+        })
     }
 
     fn development(name: &str, proxy: Option<&str>) -> Result<Self, String> {
         let host = proxy.unwrap_or("http://127.0.0.1").trim_end_matches('/');
-        let address = |port| parse_address(name, &format!("{host}:{port}/{DEVELOPMENT_ACCOUNT}")).map(Some);
+        let address =
+            |port| parse_address(name, &format!("{host}:{port}/{DEVELOPMENT_ACCOUNT}")).map(Some);
         let key = Secret::new(DEVELOPMENT_KEY);
         Ok(Self {
             blob: address(10_000)?,
             queue: address(10_001)?,
-            access: Access::AccountKey { account: DEVELOPMENT_ACCOUNT.to_owned(), key },
+            access: Access::AccountKey {
+                account: DEVELOPMENT_ACCOUNT.to_owned(),
+                key,
+            },
         })
     }
 
     /// `<name>__accountName`, or `<name>__blobServiceUri` and `<name>__queueServiceUri`.
-    fn from_identity(name: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, String> {
-        let field = |field: &str| lookup(&format!("{name}__{field}")).filter(|value| !value.trim().is_empty());
+    fn from_identity(
+        name: &str,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Option<Self>, String> {
+        let field = |field: &str| {
+            lookup(&format!("{name}__{field}")).filter(|value| !value.trim().is_empty())
+        };
         let account = field("accountName");
         let address = |service: &str, setting: &str| {
             let full_name = format!("{name}__{setting}");
             let address = match (field(setting), &account) {
                 (Some(address), _) => parse_address(&full_name, &address)?,
-                (None, Some(account)) => {
-                    parse_address(&format!("{name}__accountName"), &format!("https://{account}.{service}.core.windows.net/"))?
-                }
+                (None, Some(account)) => parse_address(
+                    &format!("{name}__accountName"),
+                    &format!("https://{account}.{service}.core.windows.net/"),
+                )?,
                 (None, None) => return Ok(None),
             };
             if address.scheme() != "https" {
-                return Err(format!("`{full_name}` must be an https address: an identity's token is not sent in clear text"));
+                return Err(format!(
+                    "`{full_name}` must be an https address: an identity's token is not sent in clear text"
+                ));
             }
             Ok(Some(address))
         };
@@ -142,11 +175,17 @@ impl Connection {
             None => lookup("IDENTITY_ENDPOINT").is_some(),
         };
         let access = if managed {
-            Access::ManagedIdentity { client_id: field("clientId") }
+            Access::ManagedIdentity {
+                client_id: field("clientId"),
+            }
         } else {
             Access::DeveloperLogin
         };
-        Ok(Some(Self { blob, queue, access }))
+        Ok(Some(Self {
+            blob,
+            queue,
+            access,
+        }))
     }
 }
 
@@ -155,14 +194,19 @@ fn pairs(text: &str) -> Option<Vec<(&str, &str)>> {
     text.split(';')
         .map(str::trim)
         .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').map(|(name, value)| (name.trim(), value.trim())))
+        .map(|pair| {
+            pair.split_once('=')
+                .map(|(name, value)| (name.trim(), value.trim()))
+        })
         .collect()
 }
 
 fn parse_address(setting: &str, address: &str) -> Result<Url, String> {
     match Url::parse(address.trim()) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        _ => Err(format!("`{setting}` holds no address: `https://` and a host are wanted")),
+        _ => Err(format!(
+            "`{setting}` holds no address: `https://` and a host are wanted"
+        )),
     }
 }
 
@@ -172,7 +216,10 @@ mod tests {
 
     fn connection(settings: &[(&str, &str)]) -> Result<Option<Connection>, String> {
         Connection::from_settings("X", &|name| {
-            settings.iter().find(|(setting, _)| *setting == name).map(|(_, value)| (*value).to_owned())
+            settings
+                .iter()
+                .find(|(setting, _)| *setting == name)
+                .map(|(_, value)| (*value).to_owned())
         })
     }
 
@@ -187,7 +234,14 @@ mod tests {
             Access::ManagedIdentity { client_id } => format!("identity {client_id:?}"),
             Access::DeveloperLogin => "login".to_owned(),
         };
-        assert_eq!(format!("{} {} {access}", address(&connection.blob), address(&connection.queue)), expect);
+        assert_eq!(
+            format!(
+                "{} {} {access}",
+                address(&connection.blob),
+                address(&connection.queue)
+            ),
+            expect
+        );
     }
 
     #[track_caller]
@@ -204,26 +258,46 @@ mod tests {
             "http://127.0.0.1:10000/devstoreaccount1 http://127.0.0.1:10001/devstoreaccount1 key of devstoreaccount1",
         );
         check(
-            &[("X", "DefaultEndpointsProtocol=https;AccountName=acc;AccountKey=a2V5==;EndpointSuffix=core.windows.net")],
+            &[(
+                "X",
+                "DefaultEndpointsProtocol=https;AccountName=acc;AccountKey=a2V5==;EndpointSuffix=core.windows.net",
+            )],
             "https://acc.blob.core.windows.net/ https://acc.queue.core.windows.net/ key of acc",
         );
         check(
-            &[("X", "BlobEndpoint=http://127.0.0.1:7/acc;AccountName=acc;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:8/acc;")],
+            &[(
+                "X",
+                "BlobEndpoint=http://127.0.0.1:7/acc;AccountName=acc;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:8/acc;",
+            )],
             "http://127.0.0.1:7/acc http://127.0.0.1:8/acc key of acc",
         );
         check(
-            &[("X", "BlobEndpoint=https://acc.example/;SharedAccessSignature=?sv=1&sig=abc%3D")],
+            &[(
+                "X",
+                "BlobEndpoint=https://acc.example/;SharedAccessSignature=?sv=1&sig=abc%3D",
+            )],
             "https://acc.example/?sv=1&sig=abc%3D - signature",
         );
         check(
-            &[("X__accountName", "acc"), ("X__credential", "managedidentity"), ("X__clientId", "id")],
+            &[
+                ("X__accountName", "acc"),
+                ("X__credential", "managedidentity"),
+                ("X__clientId", "id"),
+            ],
             "https://acc.blob.core.windows.net/ https://acc.queue.core.windows.net/ identity Some(\"id\")",
         );
         check(
-            &[("X__blobServiceUri", "https://a.example"), ("X__queueServiceUri", "https://b.example"), ("IDENTITY_ENDPOINT", "x")],
+            &[
+                ("X__blobServiceUri", "https://a.example"),
+                ("X__queueServiceUri", "https://b.example"),
+                ("IDENTITY_ENDPOINT", "x"),
+            ],
             "https://a.example/ https://b.example/ identity None",
         );
-        check(&[("X__blobServiceUri", "https://a.example")], "https://a.example/ - login");
+        check(
+            &[("X__blobServiceUri", "https://a.example")],
+            "https://a.example/ - login",
+        );
         assert!(connection(&[("X", " ")]).unwrap().is_none());
     }
 
@@ -231,11 +305,32 @@ mod tests {
     fn what_cannot_be_used_is_refused_by_name_and_not_by_value() {
         refused(&[("X", "SECRET")], "`X` is no connection string");
         refused(&[("X", "AccountKey=SECRET")], "names no account");
-        refused(&[("X", "AccountName=SECRET")], "neither `AccountName` with `AccountKey`");
-        refused(&[("X", "AccountName=a;AccountKey=SECRET!")], "is not base64");
-        refused(&[("X", "BlobEndpoint=SECRET;AccountKey=a2V5")], "holds no address");
-        refused(&[("X__blobServiceUri", "http://SECRET")], "`X__blobServiceUri` must be an https address");
-        refused(&[("X__accountName", "a"), ("X__credential", "SECRET")], "must be `managedidentity`");
-        refused(&[("X__accountName", "a"), ("X__managedIdentityResourceId", "SECRET")], "`X__clientId`");
+        refused(
+            &[("X", "AccountName=SECRET")],
+            "neither `AccountName` with `AccountKey`",
+        );
+        refused(
+            &[("X", "AccountName=a;AccountKey=SECRET!")],
+            "is not base64",
+        );
+        refused(
+            &[("X", "BlobEndpoint=SECRET;AccountKey=a2V5")],
+            "holds no address",
+        );
+        refused(
+            &[("X__blobServiceUri", "http://SECRET")],
+            "`X__blobServiceUri` must be an https address",
+        );
+        refused(
+            &[("X__accountName", "a"), ("X__credential", "SECRET")],
+            "must be `managedidentity`",
+        );
+        refused(
+            &[
+                ("X__accountName", "a"),
+                ("X__managedIdentityResourceId", "SECRET"),
+            ],
+            "`X__clientId`",
+        );
     }
 }

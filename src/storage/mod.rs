@@ -11,10 +11,12 @@ use azure_core::error::ErrorKind;
 use azure_core::http::headers::HeaderName;
 use azure_core::http::policies::Policy;
 use azure_core::http::{
-    ClientOptions, ExponentialRetryOptions, HttpClient, RetryOptions, StatusCode, Transport, UserAgentOptions,
+    ClientOptions, ExponentialRetryOptions, HttpClient, RetryOptions, StatusCode, Transport,
+    UserAgentOptions,
 };
 use azure_identity::{
-    DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
+    DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
+    UserAssignedId,
 };
 use azure_storage_blob::{BlobContainerClient, BlobServiceClient, BlobServiceClientOptions};
 use azure_storage_queue::{QueueServiceClient, QueueServiceClientOptions};
@@ -51,15 +53,24 @@ impl StorageClients {
         let credential = credential(&connection.access, http)?;
         let options = |retry| client_options(&connection.access, http, clock, retry);
         let blobs = |retry| {
-            let options = BlobServiceClientOptions { client_options: options(retry), ..Default::default() };
+            let options = BlobServiceClientOptions {
+                client_options: options(retry),
+                ..Default::default()
+            };
             BlobServiceClient::new(blob.clone(), credential.clone(), Some(options)).map(Arc::new)
         };
         let queues = connection.queue.clone().map(|queue| {
-            let options =
-                QueueServiceClientOptions { client_options: options(retry_options()), ..Default::default() };
+            let options = QueueServiceClientOptions {
+                client_options: options(retry_options()),
+                ..Default::default()
+            };
             QueueServiceClient::new(queue, credential.clone(), Some(options)).map(Arc::new)
         });
-        Ok(Self { blobs: blobs(retry_options())?, blobs_once: blobs(RetryOptions::none())?, queues: queues.transpose()? })
+        Ok(Self {
+            blobs: blobs(retry_options())?,
+            blobs_once: blobs(RetryOptions::none())?,
+            queues: queues.transpose()?,
+        })
     }
 
     /// The blob service, with a few retries.
@@ -87,21 +98,35 @@ fn retry_options() -> RetryOptions {
     })
 }
 
-fn client_options(access: &Access, http: &Arc<dyn HttpClient>, clock: &Clock, retry: RetryOptions) -> ClientOptions {
+fn client_options(
+    access: &Access,
+    http: &Arc<dyn HttpClient>,
+    clock: &Clock,
+    retry: RetryOptions,
+) -> ClientOptions {
     let mut policies: Vec<Arc<dyn Policy>> = vec![Arc::new(policies::ObserveDate(clock.clone()))];
     if let Access::AccountKey { account, key } = access {
-        policies.push(Arc::new(policies::SharedKey { account: account.clone(), key: key.clone() }));
+        policies.push(Arc::new(policies::SharedKey {
+            account: account.clone(),
+            key: key.clone(),
+        }));
     }
     ClientOptions {
         per_try_policies: policies,
         retry,
         transport: Some(Transport::new(http.clone())),
-        user_agent: UserAgentOptions { application_id: Some("lastfm-archive".to_owned()), ..Default::default() },
+        user_agent: UserAgentOptions {
+            application_id: Some("lastfm-archive".to_owned()),
+            ..Default::default()
+        },
         ..Default::default()
     }
 }
 
-fn credential(access: &Access, http: &Arc<dyn HttpClient>) -> anyhow::Result<Option<Arc<dyn TokenCredential>>> {
+fn credential(
+    access: &Access,
+    http: &Arc<dyn HttpClient>,
+) -> anyhow::Result<Option<Arc<dyn TokenCredential>>> {
     match access {
         Access::AccountKey { .. } | Access::Signature => Ok(None),
         Access::ManagedIdentity { client_id } => {
@@ -160,7 +185,10 @@ impl Failure {
     /// How long to wait: as long as the service asks for, else `pause` give or take a half.
     pub(crate) fn pause(self, error: &azure_core::Error, pause: Duration) -> Duration {
         let asked = match error.kind() {
-            ErrorKind::HttpResponse { raw_response: Some(answer), .. } => answer
+            ErrorKind::HttpResponse {
+                raw_response: Some(answer),
+                ..
+            } => answer
                 .headers()
                 .get_optional_str(&HeaderName::from_static("retry-after"))
                 .and_then(|value| value.parse().ok())

@@ -8,7 +8,7 @@ use azure_core::credentials::Secret;
 use azure_core::hmac::hmac_sha256;
 use azure_core::http::headers::HeaderName;
 use azure_core::http::policies::{Policy, PolicyResult};
-use azure_core::http::{Body, Context, Method, Request};
+use azure_core::http::{Body, Context, Request};
 use azure_core::time::{OffsetDateTime, to_rfc7231};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,17 +23,28 @@ pub(super) struct SharedKey {
 
 impl std::fmt::Debug for SharedKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("SharedKey").field("account", &self.account).finish_non_exhaustive()
+        formatter
+            .debug_struct("SharedKey")
+            .field("account", &self.account)
+            .finish_non_exhaustive()
     }
 }
 
 #[async_trait]
 impl Policy for SharedKey {
-    async fn send(&self, context: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+    async fn send(
+        &self,
+        context: &Context,
+        request: &mut Request,
+        next: &[Arc<dyn Policy>],
+    ) -> PolicyResult {
         // Each attempt has its own date: a signature is good for 15 minutes.
         request.insert_header("x-ms-date", to_rfc7231(&OffsetDateTime::now_utc()));
         let signature = hmac_sha256(&self.text_to_sign(request), &self.key)?;
-        request.insert_header("authorization", format!("SharedKey {}:{signature}", self.account));
+        request.insert_header(
+            "authorization",
+            format!("SharedKey {}:{signature}", self.account),
+        );
         next[0].send(context, request, &next[1..]).await
     }
 }
@@ -41,13 +52,19 @@ impl Policy for SharedKey {
 impl SharedKey {
     fn text_to_sign(&self, request: &Request) -> String {
         let headers = request.headers();
-        let header = |name: &'static str| headers.get_optional_str(&HeaderName::from_static(name)).unwrap_or("");
+        let header = |name: &'static str| {
+            headers
+                .get_optional_str(&HeaderName::from_static(name))
+                .unwrap_or("")
+        };
         let length = match request.body() {
             Body::Bytes(bytes) if !bytes.is_empty() => bytes.len().to_string(),
             Body::Bytes(_) => String::new(),
-            Body::SeekableStream(stream) => stream.len().map_or_else(String::new, |length| length.to_string()),
+            Body::SeekableStream(stream) => stream
+                .len()
+                .map_or_else(String::new, |length| length.to_string()),
         };
-        let mut text = format!("{}\n", method_name(request.method()));
+        let mut text = format!("{}\n", request.method());
         for line in [
             header("content-encoding"),
             header("content-language"),
@@ -76,7 +93,10 @@ impl SharedKey {
         text.push_str(&format!("/{}{}", self.account, request.url().path()));
         let mut query: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in request.url().query_pairs() {
-            query.entry(name.to_ascii_lowercase()).or_default().push(value.into_owned());
+            query
+                .entry(name.to_ascii_lowercase())
+                .or_default()
+                .push(value.into_owned());
         }
         for (name, mut values) in query {
             values.sort();
@@ -86,26 +106,23 @@ impl SharedKey {
     }
 }
 
-fn method_name(method: Method) -> &'static str {
-    match method {
-        Method::Delete => "DELETE",
-        Method::Get => "GET",
-        Method::Head => "HEAD",
-        Method::Patch => "PATCH",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-    }
-}
-
 /// Compares this machine's clock with the service's, which all instances share.
 #[derive(Debug)]
 pub(super) struct ObserveDate(pub(super) Clock);
 
 #[async_trait]
 impl Policy for ObserveDate {
-    async fn send(&self, context: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+    async fn send(
+        &self,
+        context: &Context,
+        request: &mut Request,
+        next: &[Arc<dyn Policy>],
+    ) -> PolicyResult {
         let answer = next[0].send(context, request, &next[1..]).await?;
-        let date = answer.headers().get_optional_str(&HeaderName::from_static("date")).and_then(http_date);
+        let date = answer
+            .headers()
+            .get_optional_str(&HeaderName::from_static("date"))
+            .and_then(http_date);
         if let Some(date) = date {
             self.0.observe(date);
         }

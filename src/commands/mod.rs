@@ -1,0 +1,142 @@
+//! The command line: one file for each verb.
+
+mod enqueue;
+mod progress;
+mod serve;
+mod status;
+mod sync;
+
+use crate::settings::Invalid;
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// How a command ended, for scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// The caller's input or setting.
+    Input = 1,
+    /// Trouble that another try may solve.
+    Trouble = 2,
+    /// Done, but the archive and Last.fm disagree.
+    Disagreement = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Keeps a complete copy of Last.fm listening histories in storage that you own.
+#[derive(Debug, Parser)]
+#[command(name = "lastfm-archive", version, propagate_version = true, after_help = SETTINGS_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const SETTINGS_HELP: &str = "\
+Settings come from the environment; the README lists them. The most important ones:
+  LASTFM_API_KEY       the Last.fm key (last.fm/api/account/create); never an argument
+  LASTFM_USERS         user names separated by commas, each `name` or `name=Area/City`
+  ARCHIVE_STORAGE      a storage account for the archive, unless --archive names a directory
+  AzureWebJobsStorage  the storage account of the Functions host and the work queue
+
+Exit status: 0 done, 1 a wrong flag or setting, 2 trouble that another try may solve,
+3 done but the archive and Last.fm disagree.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the Azure Functions host (this is what host.json starts)
+    Serve,
+    /// Bring the archive up to date
+    Sync(sync::Options),
+    /// Put a work item for a user on the queue
+    Enqueue(enqueue::Options),
+    /// Show what the archive holds
+    Status(status::Options),
+}
+
+/// Which archive a command works on.
+#[derive(Clone, Debug, clap::Args)]
+struct ArchiveOption {
+    /// Directory of the archive; without it the archive is in `ARCHIVE_STORAGE`, else `AzureWebJobsStorage`
+    #[arg(long, value_name = "DIR", env = "ARCHIVE_DIR", hide_env_values = true)]
+    archive: Option<String>,
+}
+
+/// Runs the command that `arguments` name; `lookup` gives the value of one variable.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for; everything else is the caller's input.
+            let exit = if error.use_stderr() {
+                Exit::Input
+            } else {
+                Exit::Done
+            };
+            let _ = error.print();
+            return exit;
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return complain(&anyhow::Error::from(error).context("cannot start the runtime"));
+        }
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Serve => serve::run(lookup).await,
+            Command::Sync(options) => sync::run(options, lookup).await,
+            Command::Enqueue(options) => enqueue::run(options, lookup).await,
+            Command::Status(options) => status::run(options, lookup).await,
+        }
+    });
+    result.unwrap_or_else(|error| complain(&error))
+}
+
+/// One line on stderr with the whole chain of causes.
+#[expect(clippy::print_stderr, reason = "the rim of the command line")]
+fn complain(error: &anyhow::Error) -> Exit {
+    eprintln!("error: {error:#}");
+    if error.chain().any(|cause| cause.is::<Invalid>()) {
+        Exit::Input
+    } else {
+        Exit::Trouble
+    }
+}
+
+/// A user name from the command line.
+fn user_name(text: &str) -> Result<crate::user::UserName, Invalid> {
+    crate::user::UserName::new(text)
+        .map_err(|reason| Invalid(format!("`{}`: {reason}", text.escape_debug())))
+}
+
+/// Resolves when the process is told to end: Ctrl-C, or SIGTERM from whoever started it.
+async fn told_to_end() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+            let _ = tokio::signal::ctrl_c().await;
+            return;
+        };
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = tokio::signal::ctrl_c().await;
+}

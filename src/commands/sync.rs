@@ -1,0 +1,278 @@
+//! `sync [USER]...`: the same work items as on Azure, one after the other, without a queue.
+
+use super::progress::{Progress, Talk};
+use super::{ArchiveOption, Exit, told_to_end, user_name};
+use crate::archive::Access;
+use crate::clock::Clock;
+use crate::environment::{Environment, http_client};
+use crate::fetch_pages::{self, Counts, FetchPages, Outcome, Report};
+use crate::logging;
+use crate::settings::{Needs, Settings};
+use crate::user::UserName;
+use std::time::Duration;
+
+/// How often a user is started again from the tail because another writer was first. More means that the app on
+/// Azure is busy with this user, and needs no help.
+const RESTARTS_MAX: u32 = 10;
+
+/// What `sync` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Last.fm user names; without one, those in `LASTFM_USERS`
+    #[arg(value_name = "USER")]
+    users: Vec<String>,
+    /// Say what would be fetched; write nothing to the archive
+    #[arg(long)]
+    dry_run: bool,
+    /// No progress, errors only
+    #[arg(long, short)]
+    quiet: bool,
+    /// Print one JSON object for each user
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    archive: ArchiveOption,
+}
+
+pub(super) async fn run(
+    options: Options,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> anyhow::Result<Exit> {
+    logging::to_stderr(lookup)?;
+    let asked = options
+        .users
+        .iter()
+        .map(|user| user_name(user))
+        .collect::<Result<Vec<_>, _>>()?;
+    let needs = Needs {
+        key: true,
+        users: asked.is_empty(),
+        archive: true,
+        ..Needs::default()
+    };
+    let settings = Settings::read(needs, options.archive.archive.clone(), lookup)?;
+    let users = match asked.is_empty() {
+        true => settings
+            .users
+            .iter()
+            .map(|user| user.name.clone())
+            .collect(),
+        false => asked,
+    };
+    let access = if options.dry_run {
+        Access::Read
+    } else {
+        Access::Write
+    };
+    let environment = Environment::new(settings, access, http_client()?, Clock::system())?;
+    let talk = Talk::choose(options.quiet);
+
+    let stop = environment.stop.clone();
+    let work = async {
+        let mut exit = Exit::Done;
+        for user in &users {
+            let ended = if options.dry_run {
+                preview(&environment, user, options.json).await
+            } else {
+                archive(&environment, user, talk, options.json).await
+            };
+            exit = exit.max(ended.exit);
+            if ended.for_everybody || environment.stop.is_requested() {
+                break;
+            }
+        }
+        exit
+    };
+    let interrupt = async {
+        told_to_end().await;
+        talk.say("stopping after the current append; what is archived stays, and the next run goes on from there");
+        stop.request();
+        // A second one means it.
+        told_to_end().await;
+    };
+    tokio::select! {
+        exit = work => Ok(if stop.is_requested() { exit.max(Exit::Trouble) } else { exit }),
+        () = interrupt => Ok(Exit::Trouble),
+    }
+}
+
+/// How one user's sync ended.
+struct Ended {
+    exit: Exit,
+    /// The others would fare the same.
+    for_everybody: bool,
+    words: String,
+}
+
+impl Ended {
+    fn new(exit: Exit, words: impl Into<String>) -> Self {
+        Self {
+            exit,
+            for_everybody: false,
+            words: words.into(),
+        }
+    }
+}
+
+/// Does work items until nothing is left.
+async fn archive(environment: &Environment, user: &UserName, talk: Talk, json: bool) -> Ended {
+    let mut progress = Progress::new(talk, user);
+    let mut sum = Counts::default();
+    let ended = items(environment, user, talk, &mut progress, &mut sum).await;
+    if json {
+        logging::print(&summary(user, &sum, &ended).to_string());
+    }
+    match ended.exit {
+        Exit::Done => progress.finish(&ended.words),
+        _ => {
+            progress.finish(&format!("{} plays archived, then it stopped", sum.plays));
+            logging::say(&format!("error: {user}: {}", ended.words));
+        }
+    }
+    ended
+}
+
+async fn items(
+    environment: &Environment,
+    user: &UserName,
+    talk: Talk,
+    progress: &mut Progress,
+    sum: &mut Counts,
+) -> Ended {
+    let to = environment.clock.now();
+    let mut item = FetchPages::of(user.clone(), Some(to));
+    let mut restarts = 0;
+    loop {
+        let counts = {
+            let report = Report::watched_by(|counts| progress.watch(counts));
+            let outcome = fetch_pages::run(environment, &item, false, &report).await;
+            (outcome, report.counts())
+        };
+        let (outcome, counts) = counts;
+        progress.item_done(&counts);
+        add(sum, &counts);
+        let (next, delay) = match outcome {
+            Ok(Outcome::Done) => return Ended::new(Exit::Done, done_in_words(sum.plays)),
+            Ok(Outcome::Continue(next, delay)) => (next, delay),
+            // Only a used-up budget is worth waiting for here; a person can start again after trouble.
+            Ok(Outcome::PutBack(next, delay, reason)) if next.attempt == item.attempt => {
+                talk.say(&format!(
+                    "{user}: {reason}; waiting for {} s",
+                    delay.as_secs()
+                ));
+                (next, delay)
+            }
+            Ok(Outcome::PutBack(_, _, reason) | Outcome::GaveUp(reason)) => {
+                return Ended::new(
+                    Exit::Trouble,
+                    format!("{reason}\nhint: run it again; it goes on where it stopped"),
+                );
+            }
+            Ok(Outcome::Stale) if restarts < RESTARTS_MAX => {
+                restarts += 1;
+                (FetchPages::of(user.clone(), Some(to)), Duration::ZERO)
+            }
+            Ok(Outcome::Stale) => {
+                return Ended::new(
+                    Exit::Trouble,
+                    "another process is archiving this user at the moment",
+                );
+            }
+            Ok(Outcome::Refused {
+                reason,
+                hint,
+                for_everybody,
+            }) => {
+                let hint = hint
+                    .map(|hint| format!("\nhint: {hint}"))
+                    .unwrap_or_default();
+                return Ended {
+                    for_everybody,
+                    ..Ended::new(Exit::Input, format!("{reason}{hint}"))
+                };
+            }
+            Ok(Outcome::Interrupted) => return Ended::new(Exit::Trouble, "interrupted"),
+            Err(error) => return Ended::new(Exit::Trouble, format!("{error:#}")),
+        };
+        tokio::select! {
+            () = environment.stop.requested() => return Ended::new(Exit::Trouble, "interrupted"),
+            () = tokio::time::sleep(delay) => item = next,
+        }
+    }
+}
+
+fn done_in_words(plays: u64) -> String {
+    match plays {
+        0 => "up to date".to_owned(),
+        1 => "1 new play archived".to_owned(),
+        plays => format!("{plays} new plays archived"),
+    }
+}
+
+fn add(sum: &mut Counts, counts: &Counts) {
+    sum.pages += counts.pages;
+    sum.requests += counts.requests;
+    sum.plays += counts.plays;
+    sum.append_bytes += counts.append_bytes;
+    for (cause, count) in &counts.retries {
+        *sum.retries.entry(cause).or_default() += count;
+    }
+}
+
+fn summary(user: &UserName, sum: &Counts, ended: &Ended) -> serde_json::Value {
+    serde_json::json!({
+        "user": user.as_str(),
+        "ok": ended.exit == Exit::Done,
+        "message": ended.words,
+        "plays": sum.plays,
+        "pages": sum.pages,
+        "requests": sum.requests,
+        "retries": sum.retries,
+        "append_bytes": sum.append_bytes,
+    })
+}
+
+/// Says what there is to fetch.
+async fn preview(environment: &Environment, user: &UserName, json: bool) -> Ended {
+    let preview = match fetch_pages::preview(environment, user).await {
+        Ok(preview) => preview,
+        Err(error) => {
+            logging::say(&format!("error: {user}: {error:#}"));
+            return Ended::new(Exit::Trouble, String::new());
+        }
+    };
+    let preview = match preview {
+        Ok(preview) => preview,
+        Err(refusal) => {
+            logging::say(&format!("error: {user}: {refusal}"));
+            if let Some(hint) = refusal.hint() {
+                logging::say(&format!("hint: {hint}"));
+            }
+            let exit = if refusal.is_transient() {
+                Exit::Trouble
+            } else {
+                Exit::Input
+            };
+            return Ended::new(exit, String::new());
+        }
+    };
+    if json {
+        let plan = serde_json::json!({
+            "user": user.as_str(),
+            "newest_archived_uts": preview.newest,
+            "plays": preview.plays,
+            "pages": preview.pages,
+            "work_items": preview.work_items,
+        });
+        logging::print(&plan.to_string());
+    } else {
+        let from = preview
+            .newest
+            .map_or("the beginning".to_owned(), crate::scrobble::in_utc);
+        logging::print(&format!(
+            "{user}: {} plays to fetch since {from}, {} pages in {} work items",
+            preview.plays, preview.pages, preview.work_items
+        ));
+    }
+    Ended::new(Exit::Done, String::new())
+}

@@ -1,0 +1,86 @@
+//! Where words go: logs of `serve` to stdout as JSON lines (the host turns stderr lines into errors), the talk of
+//! every other command to stderr.
+
+use crate::settings::Invalid;
+use indicatif::MultiProgress;
+use std::io::{self, Write};
+use std::sync::OnceLock;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The progress bars that a line on stderr must not tear, if there are any.
+static BARS: OnceLock<MultiProgress> = OnceLock::new();
+
+/// Logs as JSON lines with their fields on top, to stdout.
+pub fn to_stdout_as_json(lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), Invalid> {
+    let filter = filter(lookup, "info")?;
+    let _ = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_env_filter(filter)
+        .with_writer(io::stdout)
+        .try_init();
+    Ok(())
+}
+
+/// Warnings and errors as plain lines to stderr, above the progress bars.
+pub fn to_stderr(lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), Invalid> {
+    let filter = filter(lookup, "warn")?;
+    let _ = tracing_subscriber::fmt()
+        .without_time()
+        .with_target(false)
+        .with_ansi(false)
+        .with_env_filter(filter)
+        .with_writer(AboveBars)
+        .try_init();
+    Ok(())
+}
+
+fn filter(lookup: &dyn Fn(&str) -> Option<String>, default: &str) -> Result<EnvFilter, Invalid> {
+    let directives = lookup("RUST_LOG").filter(|value| !value.trim().is_empty());
+    EnvFilter::builder().parse(directives.as_deref().unwrap_or(default)).map_err(|_| {
+        Invalid("`RUST_LOG` must be a level (`error`, `warn`, `info`, `debug`, `trace`) or `target=level` pairs".to_owned())
+    })
+}
+
+/// Draws the bars of this process from now on, and keeps other lines above them.
+pub fn bars() -> &'static MultiProgress {
+    BARS.get_or_init(MultiProgress::new)
+}
+
+/// One line on stderr.
+pub fn say(line: &str) {
+    let _ = writeln!(AboveBars.make_writer(), "{line}");
+}
+
+/// One line of data on stdout.
+pub fn print(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+struct AboveBars;
+
+impl MakeWriter<'_> for AboveBars {
+    type Writer = AboveBars;
+
+    fn make_writer(&self) -> AboveBars {
+        AboveBars
+    }
+}
+
+impl Write for AboveBars {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let write = || io::stderr().write_all(bytes);
+        match BARS.get() {
+            Some(bars) => bars.suspend(write)?,
+            None => write()?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

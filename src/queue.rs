@@ -1,0 +1,139 @@
+//! The work queue and the poison queue beside it.
+//!
+//! Messages are written as base64 of JSON: the SDK adds no encoding, the service loses control characters, and
+//! any `messageEncoding` of the host carries base64.
+
+use crate::clock::{Clock, milliseconds};
+use crate::fetch_pages::FetchPages;
+use crate::storage::{Connection, StorageClients, is_code};
+use anyhow::Context;
+use azure_core::base64;
+use azure_core::http::HttpClient;
+use azure_storage_queue::QueueClient;
+use azure_storage_queue::models::{QueueClientSendMessageOptions, QueueMessage};
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A message may wait for up to seven days; no delay here comes near.
+const DELAY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// 64 KiB on the wire, before base64.
+const MESSAGE_BYTES_MAX: usize = 48 * 1024;
+
+/// How much of a bad message the poison queue keeps, in bytes.
+const POISON_BODY_BYTES_MAX: usize = 8 * 1024;
+
+/// The queue of work items.
+pub struct WorkQueue {
+    work: QueueClient,
+    poison: QueueClient,
+    name: String,
+}
+
+/// A message that is no work item, as the poison queue keeps it.
+#[derive(Serialize)]
+pub struct Poison<'a> {
+    /// Why it is no work item.
+    pub reason: &'a str,
+    /// The service's id of the original, if the host told it.
+    pub message_id: Option<&'a str>,
+    /// How often the original was delivered.
+    pub dequeue_count: u64,
+    /// The text as received (lossy UTF-8), cut to 8 KiB.
+    pub body: String,
+    /// The length of the original in bytes.
+    pub body_bytes: usize,
+}
+
+impl<'a> Poison<'a> {
+    /// Describes the message `body`.
+    pub fn new(
+        reason: &'a str,
+        message_id: Option<&'a str>,
+        dequeue_count: u64,
+        body: &[u8],
+    ) -> Self {
+        let mut text =
+            String::from_utf8_lossy(&body[..body.len().min(POISON_BODY_BYTES_MAX)]).into_owned();
+        text.truncate(text.floor_char_boundary(POISON_BODY_BYTES_MAX));
+        Self {
+            reason,
+            message_id,
+            dequeue_count,
+            body: text,
+            body_bytes: body.len(),
+        }
+    }
+}
+
+impl WorkQueue {
+    /// The queue `name` in the host's storage.
+    pub fn new(
+        host_storage: &Connection,
+        name: &str,
+        http: &Arc<dyn HttpClient>,
+        clock: &Clock,
+    ) -> anyhow::Result<Self> {
+        let clients = StorageClients::new("AzureWebJobsStorage", host_storage, http, clock)?;
+        let queues = clients
+            .queues()
+            .context("`AzureWebJobsStorage` has no queue service")?;
+        Ok(Self {
+            work: queues.queue_client(name)?,
+            poison: queues.queue_client(&format!("{name}-poison"))?,
+            name: name.to_owned(),
+        })
+    }
+
+    /// Puts a work item on the queue, visible after `delay`.
+    pub async fn send(&self, item: &FetchPages, delay: Duration) -> anyhow::Result<()> {
+        send(&self.work, item.to_message(), delay)
+            .await
+            .with_context(|| {
+                format!(
+                    "cannot put a work item for `{}` on queue `{}`",
+                    item.user, self.name
+                )
+            })
+    }
+
+    /// Keeps a message that is no work item.
+    pub async fn send_poison(&self, mut poison: Poison<'_>) -> anyhow::Result<()> {
+        let mut json = serde_json::to_vec(&poison)?;
+        // Control characters take six bytes each in JSON, which can exceed what a message carries.
+        while json.len() > MESSAGE_BYTES_MAX {
+            poison
+                .body
+                .truncate(poison.body.floor_char_boundary(poison.body.len() / 2));
+            json = serde_json::to_vec(&poison)?;
+        }
+        let text = base64::encode(json);
+        send(&self.poison, text, Duration::ZERO)
+            .await
+            .with_context(|| format!("cannot put a bad message on queue `{}-poison`", self.name))
+    }
+}
+
+async fn send(queue: &QueueClient, text: String, delay: Duration) -> anyhow::Result<()> {
+    // Whole seconds, rounded up: a copy that comes back too early only has to wait again.
+    let seconds = (milliseconds(delay.min(DELAY_MAX)) + 999) / 1_000;
+    let visibility_timeout = i32::try_from(seconds).ok().filter(|seconds| *seconds > 0);
+    for made_queue in [false, true] {
+        let message = QueueMessage {
+            message_text: Some(text.clone()),
+        };
+        let options = QueueClientSendMessageOptions {
+            visibility_timeout,
+            ..Default::default()
+        };
+        match queue.send_message(message.try_into()?, Some(options)).await {
+            Ok(_) => return Ok(()),
+            Err(error) if is_code(&error, "QueueNotFound") && !made_queue => {
+                queue.create(None).await.context("cannot make the queue")?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

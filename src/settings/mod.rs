@@ -1,0 +1,382 @@
+//! Every setting: read once at start into one struct, complete and checked.
+//!
+//! A missing or odd value stops the program with one line that names the setting and what is allowed, never
+//! the value. Nothing else in the program reads the environment.
+
+mod users;
+
+use crate::fetch_pages::{PAGE_SIZE_MAX, PAGES_MAX};
+use crate::storage::Connection;
+use crate::user::User;
+use azure_core::http::Url;
+use secrecy::SecretString;
+use std::path::PathBuf;
+
+/// A setting that is missing or cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
+/// What a command cannot do without.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Needs {
+    /// `LASTFM_API_KEY`
+    pub key: bool,
+    /// `LASTFM_USERS`
+    pub users: bool,
+    /// `AzureWebJobsStorage`
+    pub host_storage: bool,
+    /// An archive: a directory if one is named, otherwise storage.
+    pub archive: bool,
+}
+
+/// Where the archive is.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Below a local directory.
+    Directory(String),
+    /// In a storage account.
+    Azure {
+        /// The setting that names the account.
+        setting: &'static str,
+        /// How to reach it.
+        connection: Box<Connection>,
+    },
+}
+
+/// The settings of one process.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    key: Option<SecretString>,
+    secrets_dir: Option<PathBuf>,
+    /// `LASTFM_USERS`
+    pub users: Vec<User>,
+    /// `LASTFM_API_URL`
+    pub lastfm_url: Url,
+    /// `LASTFM_REQUESTS_PER_SECOND`; 0 means no limit.
+    pub requests_per_second: f64,
+    /// `LASTFM_PAGE_SIZE`
+    pub page_size: u32,
+    /// `PAGES_PER_ITEM`
+    pub pages_per_item: u32,
+    /// `WORK_QUEUE`
+    pub work_queue: String,
+    /// `AzureWebJobsStorage`
+    pub host_storage: Option<Connection>,
+    /// `--archive`, `ARCHIVE_STORAGE` or `AzureWebJobsStorage`
+    pub target: Target,
+    /// `ARCHIVE_CONTAINER`
+    pub archive_container: String,
+    /// `CONTROL_CONTAINER`
+    pub control_container: String,
+    /// `INCLUDE_RAW`
+    pub include_raw: bool,
+}
+
+impl Settings {
+    /// Reads the settings through `lookup`, which gives the value of one variable. `directory` is `--archive`.
+    pub fn read(
+        needs: Needs,
+        directory: Option<String>,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Invalid> {
+        let text = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
+        let secrets_dir = text("SECRETS_DIR").map(PathBuf::from);
+        let lastfm_url = lastfm_url(text("LASTFM_API_URL"))?;
+        let connection = |name: &str| Connection::from_settings(name, lookup).map_err(Invalid);
+        let host_storage = connection("AzureWebJobsStorage")?;
+        if needs.host_storage
+            && host_storage
+                .as_ref()
+                .is_none_or(|storage| storage.queue.is_none())
+        {
+            return invalid(
+                "`AzureWebJobsStorage` is missing or has no queue service: `UseDevelopmentStorage=true`, a connection \
+                 string, or `AzureWebJobsStorage__accountName` is wanted",
+            );
+        }
+        let settings = Self {
+            requests_per_second: rate(
+                text("LASTFM_REQUESTS_PER_SECOND"),
+                is_loopback(&lastfm_url),
+            )?,
+            page_size: whole(
+                "LASTFM_PAGE_SIZE",
+                text("LASTFM_PAGE_SIZE"),
+                200,
+                PAGE_SIZE_MAX,
+            )?,
+            pages_per_item: whole("PAGES_PER_ITEM", text("PAGES_PER_ITEM"), 40, PAGES_MAX)?,
+            work_queue: storage_name("WORK_QUEUE", text("WORK_QUEUE"), "page-ranges")?,
+            archive_container: storage_name(
+                "ARCHIVE_CONTAINER",
+                text("ARCHIVE_CONTAINER"),
+                "scrobbles",
+            )?,
+            control_container: storage_name(
+                "CONTROL_CONTAINER",
+                text("CONTROL_CONTAINER"),
+                "control",
+            )?,
+            include_raw: truth("INCLUDE_RAW", text("INCLUDE_RAW"))?,
+            users: users::parse(&text("LASTFM_USERS").unwrap_or_default())?,
+            key: text("LASTFM_API_KEY").map(SecretString::from),
+            target: target(
+                needs,
+                directory,
+                connection("ARCHIVE_STORAGE")?,
+                host_storage.as_ref(),
+            )?,
+            secrets_dir,
+            lastfm_url,
+            host_storage,
+        };
+        if needs.key {
+            settings.lastfm_key()?;
+        }
+        if needs.users && settings.users.is_empty() {
+            return invalid(
+                "`LASTFM_USERS` is missing: user names separated by commas are wanted, each `name` or `name=Area/City`",
+            );
+        }
+        Ok(settings)
+    }
+
+    /// The Last.fm key as it stands now: the file in `SECRETS_DIR` wins, so a rotated key needs no restart.
+    pub fn lastfm_key(&self) -> Result<SecretString, Invalid> {
+        let file = self
+            .secrets_dir
+            .as_ref()
+            .map(|directory| directory.join("LASTFM_API_KEY"));
+        let key = match file.filter(|file| file.is_file()) {
+            Some(file) => {
+                let key = std::fs::read_to_string(file).map_err(|error| {
+                    Invalid(format!(
+                        "cannot read `LASTFM_API_KEY` in `SECRETS_DIR`: {error}"
+                    ))
+                })?;
+                Some(SecretString::from(key.trim_end_matches(['\r', '\n'])))
+            }
+            None => self.key.clone(),
+        };
+        check_key(key)
+    }
+}
+
+fn check_key(key: Option<SecretString>) -> Result<SecretString, Invalid> {
+    use secrecy::ExposeSecret;
+    let Some(key) = key.filter(|key| !key.expose_secret().is_empty()) else {
+        return invalid("`LASTFM_API_KEY` is missing: get a key at last.fm/api/account/create");
+    };
+    if key
+        .expose_secret()
+        .trim_start()
+        .starts_with("@Microsoft.KeyVault(")
+    {
+        return invalid(
+            "`LASTFM_API_KEY` is a Key Vault reference that was not resolved: either the app's identity is not assigned \
+             (`keyVaultReferenceIdentity`), or it lacks the role `Key Vault Secrets User`, or the vault's network refuses the app",
+        );
+    }
+    Ok(key)
+}
+
+fn target(
+    needs: Needs,
+    directory: Option<String>,
+    archive_storage: Option<Connection>,
+    host_storage: Option<&Connection>,
+) -> Result<Target, Invalid> {
+    if let Some(directory) = directory.filter(|directory| !directory.trim().is_empty()) {
+        return Ok(Target::Directory(directory));
+    }
+    let (setting, connection) = match (archive_storage, host_storage) {
+        (Some(connection), _) => ("ARCHIVE_STORAGE", connection),
+        (None, Some(connection)) => ("AzureWebJobsStorage", connection.clone()),
+        (None, None) if needs.archive => {
+            return invalid(
+                "no archive is named: give a directory with `--archive DIR` or `ARCHIVE_DIR`, or storage with \
+                 `ARCHIVE_STORAGE` or `AzureWebJobsStorage`",
+            );
+        }
+        (None, None) => return Ok(Target::Directory(String::new())),
+    };
+    if connection.blob.is_none() {
+        return invalid(&format!("`{setting}` has no blob service"));
+    }
+    Ok(Target::Azure {
+        setting,
+        connection: Box::new(connection),
+    })
+}
+
+fn lastfm_url(value: Option<String>) -> Result<Url, Invalid> {
+    let value = value.unwrap_or_else(|| "https://ws.audioscrobbler.com/2.0/".to_owned());
+    match Url::parse(value.trim()) {
+        Ok(url) if url.scheme() == "https" && url.has_host() => Ok(url),
+        Ok(url) if url.scheme() == "http" && is_loopback(&url) => Ok(url),
+        _ => invalid(
+            "`LASTFM_API_URL` must be an https address; plain http is for loopback only, since the key travels in the address",
+        ),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url
+        .host_str()
+        .unwrap_or_default()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+fn rate(value: Option<String>, loopback: bool) -> Result<f64, Invalid> {
+    /// Last.fm suspends accounts that go on with several requests a second.
+    const RATE_MAX: f64 = 5.0;
+    let Some(value) = value else { return Ok(4.0) };
+    match value.trim().parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= RATE_MAX => Ok(rate),
+        Ok(rate) if loopback && rate >= 0.0 && rate.is_finite() => Ok(rate),
+        _ => invalid("`LASTFM_REQUESTS_PER_SECOND` must be a number above 0 and at most 5"),
+    }
+}
+
+fn whole(name: &str, value: Option<String>, default: u32, max: u32) -> Result<u32, Invalid> {
+    let Some(value) = value else {
+        return Ok(default);
+    };
+    match value.trim().parse() {
+        Ok(number) if (1..=max).contains(&number) => Ok(number),
+        _ => invalid(&format!("`{name}` must be a whole number from 1 to {max}")),
+    }
+}
+
+fn truth(name: &str, value: Option<String>) -> Result<bool, Invalid> {
+    match value.as_deref().map(str::trim) {
+        None => Ok(false),
+        Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
+        Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
+        Some(_) => invalid(&format!("`{name}` must be `true` or `false`")),
+    }
+}
+
+/// A container or queue name by the service's rules.
+fn storage_name(name: &str, value: Option<String>, default: &str) -> Result<String, Invalid> {
+    let value = value.unwrap_or_else(|| default.to_owned());
+    let possible = (3..=63).contains(&value.len())
+        && value
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !value.starts_with('-')
+        && !value.ends_with('-')
+        && !value.contains("--");
+    if possible {
+        Ok(value)
+    } else {
+        invalid(&format!(
+            "`{name}` must have 3 to 63 of the characters a-z 0-9 -, single dashes inside only"
+        ))
+    }
+}
+
+fn invalid<T>(message: &str) -> Result<T, Invalid> {
+    Err(Invalid(message.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(settings: &[(&str, &str)]) -> Result<Settings, Invalid> {
+        let needs = Needs {
+            key: true,
+            users: true,
+            ..Needs::default()
+        };
+        let base = [("LASTFM_API_KEY", "k"), ("LASTFM_USERS", "rj")];
+        Settings::read(needs, None, &|name| {
+            let found = settings
+                .iter()
+                .chain(&base)
+                .find(|(setting, _)| *setting == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[track_caller]
+    fn refused(name: &str, value: &str, expect: &str) {
+        let error = read(&[(name, value)]).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("`{name}`")) && error.contains(expect),
+            "{error}"
+        );
+        assert!(
+            value.trim().is_empty() || value.len() < 4 || !error.contains(value),
+            "the value is told: {error}"
+        );
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let settings = read(&[]).unwrap();
+        assert_eq!((settings.page_size, settings.pages_per_item), (200, 40));
+        assert!((settings.requests_per_second - 4.0).abs() < f64::EPSILON);
+        assert_eq!(settings.work_queue, "page-ranges");
+        assert_eq!(
+            (
+                settings.archive_container.as_str(),
+                settings.control_container.as_str()
+            ),
+            ("scrobbles", "control")
+        );
+        assert_eq!(
+            settings.lastfm_url.as_str(),
+            "https://ws.audioscrobbler.com/2.0/"
+        );
+    }
+
+    #[test]
+    fn an_odd_value_is_refused_by_the_name_of_its_setting() {
+        refused("LASTFM_API_KEY", " ", "is missing");
+        refused(
+            "LASTFM_API_KEY",
+            "@Microsoft.KeyVault(SecretUri=https://v.example/secrets/s)",
+            "not resolved",
+        );
+        refused("LASTFM_USERS", "", "is missing");
+        refused("LASTFM_USERS", "rj,RJ", "twice");
+        refused("LASTFM_USERS", "rj=Nowhere/Atlantis", "time zone");
+        refused("LASTFM_USERS", "r j", "impossible user name");
+        refused("LASTFM_API_URL", "http://example.org/2.0/", "https");
+        refused("LASTFM_API_URL", "ftp://example.org/", "https");
+        refused("LASTFM_REQUESTS_PER_SECOND", "5.01", "at most 5");
+        refused("LASTFM_REQUESTS_PER_SECOND", "0", "above 0");
+        refused("LASTFM_REQUESTS_PER_SECOND", "NaN", "above 0");
+        refused("LASTFM_PAGE_SIZE", "1001", "1 to 1000");
+        refused("PAGES_PER_ITEM", "0", "1 to 100");
+        refused("WORK_QUEUE", "Pages", "a-z");
+        refused("INCLUDE_RAW", "maybe", "`true` or `false`");
+    }
+
+    #[test]
+    fn a_loopback_server_may_be_asked_at_any_rate() {
+        for url in [
+            "http://127.0.0.1:8090/2.0/",
+            "http://localhost:1/",
+            "http://[::1]:1/",
+        ] {
+            let settings =
+                read(&[("LASTFM_API_URL", url), ("LASTFM_REQUESTS_PER_SECOND", "0")]).unwrap();
+            assert!(settings.requests_per_second.abs() < f64::EPSILON);
+        }
+    }
+
+    #[test]
+    fn the_key_is_never_printed() {
+        let settings = read(&[("LASTFM_API_KEY", "0123456789abcdef")]).unwrap();
+        assert!(!format!("{settings:?}").contains("0123456789abcdef"));
+    }
+}

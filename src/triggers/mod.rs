@@ -1,0 +1,94 @@
+//! The functions, as the Functions host sees them: one route each, named like its folder in `function-triggers/`.
+
+mod enqueue_users;
+mod fetch_pages;
+mod invocation;
+
+use crate::environment::Environment;
+use crate::queue::WorkQueue;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use invocation::{Answer, Caller, Invocation};
+use std::sync::Arc;
+
+/// What both functions work with.
+pub struct App {
+    /// Archive, budget, Last.fm.
+    pub environment: Environment,
+    /// The queue that one function fills and the other empties.
+    pub queue: WorkQueue,
+}
+
+/// The routes. Every answer is a JSON object: an empty one would make the host wait until it kills the process.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(async || invocation::ready()))
+        .route("/enqueue_users", post(enqueue_users))
+        .route("/fetch_pages", post(fetch_pages))
+        .fallback(async || invocation::error(StatusCode::NOT_FOUND, "no such function", None))
+        .method_not_allowed_fallback(async || {
+            invocation::error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "a function is invoked by POST",
+                None,
+            )
+        })
+        .with_state(app)
+}
+
+async fn enqueue_users(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
+    respond(&headers, &body, |_, caller| enqueue_users::run(app, caller)).await
+}
+
+async fn fetch_pages(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
+    respond(&headers, &body, |invocation, caller| {
+        fetch_pages::run(app, invocation, caller)
+    })
+    .await
+}
+
+/// Runs an invocation as a task of its own: a caller that hangs up, or a panic, does not tear the work in the middle
+/// of an append. The caller learns a correlation id and nothing about the inside; the log has the rest under that id.
+async fn respond<F>(
+    headers: &HeaderMap,
+    body: &[u8],
+    run: impl FnOnce(Invocation, Caller) -> F,
+) -> Response
+where
+    F: Future<Output = anyhow::Result<Answer>> + Send + 'static,
+{
+    let caller = Caller::of(headers);
+    let trace_id = caller.trace_id.clone();
+    let invocation = match Invocation::parse(body) {
+        Ok(invocation) => invocation,
+        Err(reason) => {
+            tracing::error!(%reason, invocation_id = caller.invocation_id, trace_id, "this is no invocation");
+            return invocation::error(
+                StatusCode::BAD_REQUEST,
+                "the body is no invocation",
+                trace_id.as_deref(),
+            );
+        }
+    };
+    let invocation_id = caller.invocation_id.clone();
+    let failure = match tokio::spawn(run(invocation, caller)).await {
+        Ok(Ok(answer)) => return answer.into_response(),
+        Ok(Err(error)) => format!("{error:#}"),
+        Err(panic) => format!("the invocation panicked: {panic}"),
+    };
+    tracing::error!(
+        error = failure,
+        invocation_id,
+        trace_id,
+        "an invocation failed; the host will try again"
+    );
+    invocation::error(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the invocation failed",
+        trace_id.as_deref(),
+    )
+}
