@@ -30,6 +30,7 @@ const server = require("node:http").createServer((request, response) => {
     const { item } = JSON.parse(body).Data;
     const message = item ? Buffer.from(item, "base64").toString() : "good";
     if (message === "crash") { console.error("out of luck"); process.kill(process.pid, "SIGKILL"); return; }
+    if (message === "never") return;
     if (message === "break") return request.socket.destroy();
     const [status, type, text] = answers[message] ?? answers.good;
     response.writeHead(status, { "content-type": type }).end(text);
@@ -180,6 +181,46 @@ async fn an_empty_answer_is_a_hang() {
 #[should_panic(expected = "kills the program: the body is `null`")]
 async fn a_null_answer_is_a_hang() {
     pump(&["null"]).await;
+}
+
+#[tokio::test]
+#[should_panic(
+    expected = "POST /work: no answer within `functionTimeout` (1s), so the host would kill the program"
+)]
+async fn no_answer_is_a_hang() {
+    let root = app();
+    let host_file = root.path().join("host.json");
+    let text = fs::read_to_string(&host_file).unwrap();
+    fs::write(host_file, text.replace("00:00:20", "00:00:01")).unwrap();
+    let host = builder(&root, "unused").start().await;
+    host.invoke_queue_bytes("work", b"never", 1).await;
+}
+
+#[tokio::test]
+async fn a_message_received_too_often_is_poisoned_without_a_call() {
+    let (host, queue, _root) = host_with(&["good"]).await;
+    for _ in 0..3 {
+        let message = queue.receive(1, Duration::from_mins(1)).await.remove(0);
+        queue.release(&message, Duration::ZERO).await;
+    }
+    let summary = host.pump_until_idle(100).await;
+    assert_eq!(
+        (summary.invocations(), summary.poisoned(), summary.remaining),
+        (0, 1, 0)
+    );
+    assert_eq!(summary.failures(), ["received 3 times already"]);
+}
+
+#[tokio::test]
+async fn the_program_can_be_killed_while_it_works() {
+    let (host, _queue, _root) = host_with(&["never"]).await;
+    let kill_at_work = async {
+        host.wait_for_output("/work", Duration::from_secs(10)).await;
+        host.kill().await
+    };
+    let (summary, status) = tokio::join!(host.pump_until_idle(100), kill_at_work);
+    assert_eq!((summary.exit_status, summary.remaining), (Some(status), 1));
+    assert!(summary.failures()[0].contains("SIGKILL"), "{summary:?}");
 }
 
 #[tokio::test]

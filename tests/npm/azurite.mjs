@@ -8,18 +8,25 @@ import { createRequire } from "node:module";
 import path from "node:path";
 
 const endpoints = {};
+let words = "";
+let listening = false;
 const print = process.stdout.write.bind(process.stdout);
 
 // Azurite runs in this process, for a child would need somebody to end it. Where it listens stands only in the text that it prints.
 process.stdout.write = (chunk) => {
+  words += listening ? "" : chunk;
   for (const [, service, endpoint] of String(chunk).matchAll(/Azurite (\w+) service is successfully listening at (\S+)/g)) {
     endpoints[service.toLowerCase()] = endpoint;
     // The table service starts last; nobody uses it.
-    if (service === "Table") print(JSON.stringify({ blob: endpoints.blob, queue: endpoints.queue }) + "\n");
+    if (service === "Table") {
+      listening = true;
+      print(JSON.stringify({ blob: endpoints.blob, queue: endpoints.queue }) + "\n");
+    }
   }
   return true;
 };
 
+process.on("exit", () => listening || process.stderr.write(words));
 process.stdin.on("end", () => process.exit(0));
 process.stdin.on("error", () => process.exit(0));
 process.stdin.resume();

@@ -57,8 +57,9 @@ impl Azurite {
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
-        let endpoints: Endpoints = serde_json::from_str(&line)
-            .unwrap_or_else(|_| panic!("Azurite did not start, its reason is above: {line}"));
+        let endpoints: Endpoints = serde_json::from_str(&line).unwrap_or_else(|_| {
+            panic!("Azurite did not start, its reason stands above (it printed `{line}`)")
+        });
         // No idle connections: they would belong to the runtime of one test and be offered to another.
         let http = reqwest::Client::builder()
             .no_proxy()

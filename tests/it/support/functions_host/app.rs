@@ -1,4 +1,5 @@
-//! Reads and checks a packaged folder as the host does, and refuses at once what the host would refuse late or pass over in silence.
+//! Reads and checks a packaged folder as the host does, and refuses at once what the host would refuse late or pass over
+//! in silence.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -5,6 +5,7 @@
 //! An answer that would hang the real host fails the test at once.
 
 mod app;
+mod invocation;
 mod payload;
 mod process;
 mod pump;
@@ -16,9 +17,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream;
 use nix::sys::signal::Signal;
-use reqwest::{Method, StatusCode};
 
 use self::payload::QueueFacts;
 use self::process::{Output, Process, Stream};
@@ -26,17 +25,13 @@ use self::process::{Output, Process, Stream};
 use super::azurite::Azurite;
 
 pub(crate) use self::app::{App, Function, MessageEncoding, Settings, Trigger};
+pub(crate) use self::invocation::Invocation;
 pub(crate) use self::payload::Tick;
 pub(crate) use self::pump::{Handled, Outcome, PumpSummary};
 pub(crate) use self::verdict::{Answer, RawAnswer, Verdict};
 
-/// The version that the double claims to be.
-const HOST_VERSION: &str = "4.1052.200.26308";
 /// How long a process may take to end after a signal, before the test fails.
 const EXIT_LIMIT: Duration = Duration::from_secs(30);
-/// How long after a broken connection the end of the program may take to be noticed.
-const CRASH_LIMIT: Duration = Duration::from_millis(500);
-
 /// What a host is made from.
 pub(crate) struct HostBuilder {
     root: PathBuf,
@@ -56,17 +51,6 @@ pub(crate) struct FunctionsHost {
     port: u16,
     process: Process,
     output: Arc<Output>,
-}
-
-/// One invocation and what came of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Invocation {
-    /// What was called and sent, for messages.
-    pub(crate) what: String,
-    /// The answer; none when the connection broke.
-    pub(crate) answer: Option<RawAnswer>,
-    /// What the host makes of it; never a hang, which fails the test instead.
-    pub(crate) verdict: Verdict,
 }
 
 impl HostBuilder {
@@ -92,7 +76,8 @@ impl HostBuilder {
         self
     }
 
-    /// The delay of a message after a failed attempt, in place of host.json's `visibilityTimeout`: zero unless set, so that tests need not wait.
+    /// The delay of a message after a failed attempt, in place of host.json's `visibilityTimeout`: zero unless set, so that
+    /// tests need not wait.
     pub(crate) fn release_delay(mut self, delay: Duration) -> Self {
         self.release_delay = delay;
         self
@@ -204,8 +189,7 @@ impl FunctionsHost {
         path: &str,
         body: impl Into<String>,
     ) -> Result<RawAnswer, String> {
-        self.send(Method::POST, path, body.into(), &payload::guid())
-            .await
+        self.send(path, body.into(), &payload::guid()).await
     }
 
     /// Ends the program as the host does, with SIGKILL, and waits for the end.
@@ -267,7 +251,7 @@ impl FunctionsHost {
         lines
     }
 
-    /// Waits until a line of output contains `part`, and gives that line.
+    /// Waits until a line of output contains `part`, and gives the first such line of all processes so far.
     pub(crate) async fn wait_for_output(&self, part: &str, limit: Duration) -> String {
         self.output.wait_for(part, limit).await
     }
@@ -284,125 +268,12 @@ impl FunctionsHost {
             .get(name)
             .unwrap_or_else(|| panic!("no function `{name}` among {:?}", known()))
     }
-
-    /// Posts the body, judges the answer, and fails the test for an answer that would hang the host.
-    async fn invoke(&self, function: &Function, body: String) -> Invocation {
-        let id = payload::guid();
-        let what = format!("POST /{} (invocation {id}) with {body}", function.name);
-        let (answer, verdict) = match self.send(Method::POST, &function.name, body, &id).await {
-            Ok(answer) => (Some(answer.clone()), answer.judge()),
-            Err(problem) => {
-                let reason = self.broken_connection(&problem).await;
-                (None, Verdict::Failure(reason))
-            }
-        };
-        if let Verdict::Hang(problem) = &verdict {
-            panic!(
-                "{what}\nwould hang the Functions host until `functionTimeout`, which then kills the program: {problem}. Answer a JSON object, `{{}}` at least."
-            );
-        }
-        Invocation {
-            what,
-            answer,
-            verdict,
-        }
-    }
-
-    /// Says whether the program ended with the connection, and its last words, which the host logs too.
-    async fn broken_connection(&self, problem: &str) -> String {
-        match self.process.wait(CRASH_LIMIT).await {
-            Some(status) => {
-                let stderr = self.stderr();
-                let last_words = &stderr[stderr.len().saturating_sub(3)..];
-                format!(
-                    "{problem}; the program ended ({status}): {}",
-                    last_words.join(" | ")
-                )
-            }
-            None => format!("{problem}; the program still runs"),
-        }
-    }
-
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: String,
-        invocation_id: &str,
-    ) -> Result<RawAnswer, String> {
-        let url = format!("{}/{}", self.address(), path.trim_start_matches('/'));
-        // A stream has no known length, so the body goes out in chunks, as the host's does.
-        let chunks = stream::once(async move { Ok::<_, std::io::Error>(body) });
-        let request = self
-            .process
-            .http
-            .request(method, url)
-            .header("content-type", "application/json; charset=utf-8")
-            .header("user-agent", format!("Azure-Functions-Host/{HOST_VERSION}"))
-            .header("x-azure-functions-hostversion", HOST_VERSION)
-            .header("x-azure-functions-invocationid", invocation_id)
-            .header(
-                "traceparent",
-                format!(
-                    "00-{:032x}-{:016x}-00",
-                    fastrand::u128(1..),
-                    fastrand::u64(1..)
-                ),
-            )
-            .timeout(self.app.function_timeout)
-            .body(reqwest::Body::wrap_stream(chunks));
-        let failed = |error: reqwest::Error| {
-            assert!(
-                !error.is_timeout(),
-                "POST /{path}: no answer within `functionTimeout` ({:?}), so the host would kill the program\n{}",
-                self.app.function_timeout,
-                self.output.text(),
-            );
-            format!("the connection broke: {error:?}")
-        };
-        let response = request.send().await.map_err(failed)?;
-        let status: StatusCode = response.status();
-        let content_type = response.headers().get("content-type");
-        let content_type =
-            content_type.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let body = response.bytes().await.map_err(failed)?.to_vec();
-        Ok(RawAnswer {
-            status,
-            content_type,
-            body,
-        })
-    }
 }
 
 impl Drop for FunctionsHost {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("output of the program:\n{}", self.output.text());
-        }
-    }
-}
-
-impl Invocation {
-    /// Whether the host counts it as a success.
-    pub(crate) fn is_success(&self) -> bool {
-        matches!(self.verdict, Verdict::Success(_))
-    }
-
-    /// The good answer; fails the test if there is none.
-    #[track_caller]
-    pub(crate) fn expect_success(&self) -> &Answer {
-        match &self.verdict {
-            Verdict::Success(answer) => answer,
-            other => panic!("{}\nended in {other:?}", self.what),
-        }
-    }
-
-    /// The reason of the failure; fails the test if it was a success.
-    #[track_caller]
-    pub(crate) fn expect_failure(&self) -> &str {
-        match &self.verdict {
-            Verdict::Failure(reason) => reason,
-            other => panic!("{}\nended in {other:?}", self.what),
         }
     }
 }

@@ -237,14 +237,16 @@ pub(crate) fn free_port() -> u16 {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap();
+    // Processes that start together have neighbouring ids; the factor keeps their ports apart.
+    let start = u16::try_from(std::process::id() * 61 % u32::from(COUNT)).unwrap();
     (0..COUNT)
         .map(|_| FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT)
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("no free port")
 }
 
-/// The host joins the arguments with spaces and quotes nothing, so a value with a space becomes two. What it cannot expand it drops.
+/// The host joins the arguments with spaces and quotes nothing, so a value with a space becomes two. What it cannot expand
+/// it drops.
 fn arguments(app: &App, environment: &Settings) -> Vec<String> {
     let joined = app.arguments.join(" ");
     let value_of = |name: &str| Ok::<_, ()>(environment.get(name).cloned().unwrap_or_default());

@@ -132,19 +132,20 @@ impl FunctionsHost {
         self.finish(summary, &listeners).await
     }
 
-    /// Receives and settles messages until no visible one is left and nothing runs, or after `deliveries_max` deliveries, or until
-    /// the program ends. Delayed messages are not waited for, only counted in `remaining`.
+    /// Receives and settles messages until no visible one is left and nothing runs, or after `deliveries_max` deliveries,
+    /// or until the program ends. Delayed messages are not waited for, only counted in `remaining`.
     pub(crate) async fn pump_until_idle(&self, deliveries_max: usize) -> PumpSummary {
         let listeners = self.listeners().await;
         let mut summary = PumpSummary::default();
         let mut started = 0;
         let mut running = FuturesUnordered::new();
+        let mut running_of = vec![0; listeners.len()];
         loop {
-            for listener in &listeners {
-                // As in the host: the next batch when few enough still run, so at most batchSize + newBatchThreshold at once.
-                if self.exit_status().is_some()
-                    || running.len() > self.app.queues.new_batch_threshold
-                {
+            for (index, listener) in listeners.iter().enumerate() {
+                // As in the host, for each function: the next batch when few enough still run, so at most
+                // batchSize + newBatchThreshold at once.
+                let busy = running_of[index] > self.app.queues.new_batch_threshold;
+                if busy || self.exit_status().is_some() {
                     continue;
                 }
                 let count = self.app.queues.batch_size.min(deliveries_max - started);
@@ -152,18 +153,17 @@ impl FunctionsHost {
                     summary.reached_limit = true;
                     continue;
                 }
-                let messages = listener.queue.receive(count, LEASE).await;
-                started += messages.len();
-                running.extend(
-                    messages
-                        .into_iter()
-                        .map(|message| self.handle(listener, message)),
-                );
+                for message in listener.queue.receive(count, LEASE).await {
+                    started += 1;
+                    running_of[index] += 1;
+                    running.push(async move { (index, self.handle(listener, message).await) });
+                }
             }
-            match running.next().await {
-                Some(handled) => summary.handled.push(handled),
-                None => return self.finish(summary, &listeners).await,
-            }
+            let Some((index, handled)) = running.next().await else {
+                return self.finish(summary, &listeners).await;
+            };
+            running_of[index] -= 1;
+            summary.handled.push(handled);
         }
     }
 
