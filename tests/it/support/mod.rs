@@ -1,0 +1,14 @@
+//! What the tests stand on: Azurite, a client of its own for it, a double of the Functions host, and the packaged application.
+//!
+//! Nothing here uses the product's code, so that a mistake there cannot hide here.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "a toolbox: not every tool is in use at every time"
+)]
+
+pub(crate) mod azurite;
+pub(crate) mod functions_host;
+pub(crate) mod package;
+pub(crate) mod storage;
