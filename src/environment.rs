@@ -102,7 +102,7 @@ impl Environment {
                 let blobs = AppendBlobs::new(&clients, &settings.archive_container);
                 let budget =
                     Budget::in_blob(rate, clock.clone(), &clients, &settings.control_container);
-                (Archive::Azure(blobs), budget)
+                (Archive::Azure(Box::new(blobs)), budget)
             }
         };
         Ok(Self {

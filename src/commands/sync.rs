@@ -51,13 +51,14 @@ pub(super) async fn run(
         ..Needs::default()
     };
     let settings = Settings::read(needs, options.archive.archive.clone(), lookup)?;
-    let users = match asked.is_empty() {
-        true => settings
+    let users = if asked.is_empty() {
+        settings
             .users
             .iter()
             .map(|user| user.name.clone())
-            .collect(),
-        false => asked,
+            .collect()
+    } else {
+        asked
     };
     let access = if options.dry_run {
         Access::Read
@@ -122,12 +123,11 @@ async fn archive(environment: &Environment, user: &UserName, talk: Talk, json: b
     if json {
         logging::print(&summary(user, &sum, &ended).to_string());
     }
-    match ended.exit {
-        Exit::Done => progress.finish(&ended.words),
-        _ => {
-            progress.finish(&format!("{} plays archived, then it stopped", sum.plays));
-            logging::say(&format!("error: {user}: {}", ended.words));
-        }
+    if ended.exit == Exit::Done {
+        progress.finish(&ended.words);
+    } else {
+        progress.finish(&format!("{} plays archived, then it stopped", sum.plays));
+        logging::say(&format!("error: {user}: {}", ended.words));
     }
     ended
 }
