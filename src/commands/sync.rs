@@ -4,8 +4,9 @@ use super::progress::{Progress, Talk};
 use super::{ArchiveOption, Exit, told_to_end, user_name};
 use crate::archive::Access;
 use crate::clock::Clock;
-use crate::environment::{Environment, http_client};
+use crate::environment::Environment;
 use crate::fetch_pages::{self, Counts, FetchPages, Outcome, Report};
+use crate::http;
 use crate::logging;
 use crate::settings::{Needs, Settings};
 use crate::user::UserName;
@@ -65,7 +66,7 @@ pub(super) async fn run(
     } else {
         Access::Write
     };
-    let environment = Environment::new(settings, access, http_client()?, Clock::system())?;
+    let environment = Environment::new(settings, access, http::client()?, Clock::system())?;
     let talk = Talk::choose(options.quiet);
 
     let stop = environment.stop.clone();
