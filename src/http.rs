@@ -14,6 +14,8 @@ const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A client over the network.
 pub fn client() -> anyhow::Result<Arc<dyn HttpClient>> {
+    // Fails only when it was done before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIME_MAX)
         .timeout(ATTEMPT_TIME_MAX)

@@ -74,13 +74,13 @@ impl Progress {
             .set_message(format!("{} pages", self.pages + counts.pages));
     }
 
-    /// An item has ended.
-    pub(super) fn item_done(&mut self, counts: &Counts) {
+    /// An item has ended, and there may be more.
+    pub(super) fn item_done(&mut self, counts: &Counts, more: bool) {
         let left = counts.plays_left.unwrap_or(0).saturating_sub(counts.plays);
         self.archived += counts.plays;
         self.pages += counts.pages;
         self.bar.set_position(self.archived);
-        if self.talk == Talk::Lines && counts.plays > 0 && left > 0 {
+        if self.talk == Talk::Lines && more && counts.plays > 0 {
             let (archived, left) = (HumanCount(self.archived), HumanCount(left));
             logging::say(&format!(
                 "{}: {archived} plays archived, about {left} to go",

@@ -144,13 +144,12 @@ async fn items(
     let mut item = FetchPages::of(user.clone(), Some(to));
     let mut restarts = 0;
     loop {
-        let counts = {
+        let (outcome, counts) = {
             let report = Report::watched_by(|counts| progress.watch(counts));
             let outcome = fetch_pages::run(environment, &item, false, &report).await;
             (outcome, report.counts())
         };
-        let (outcome, counts) = counts;
-        progress.item_done(&counts);
+        progress.item_done(&counts, matches!(outcome, Ok(Outcome::Continue(..))));
         add(sum, &counts);
         let (next, delay) = match outcome {
             Ok(Outcome::Done) => return Ended::new(Exit::Done, done_in_words(sum.plays)),

@@ -150,6 +150,7 @@ async fn fill(
     mut in_hand: Range,
     fetched: &mut Fetched,
 ) -> Attempt {
+    let planned = *range.end() - *range.start() + 1;
     let mut further = 0;
     loop {
         let missing = plan::order(&range, |page| in_hand.pages.contains_key(&page));
@@ -203,7 +204,8 @@ async fn fill(
         if further >= FURTHER_PAGES_MAX {
             return Attempt::Stopped(Stop::EndlessSecond(top.unwrap_or_default()));
         }
-        let start = (*range.start()).saturating_sub(wanted.pages).max(1);
+        // As many pages again as were planned; one at a time while the window is restless.
+        let start = (*range.start()).saturating_sub(planned).max(1);
         further += *range.start() - start;
         range = start..=*range.end();
     }
