@@ -102,7 +102,7 @@ impl WorkQueue {
     pub async fn send_poison(&self, mut poison: Poison<'_>) -> anyhow::Result<()> {
         let mut json = serde_json::to_vec(&poison)?;
         // Control characters take six bytes each in JSON, which can exceed what a message carries.
-        while json.len() > MESSAGE_BYTES_MAX {
+        while json.len() > MESSAGE_BYTES_MAX && !poison.body.is_empty() {
             poison
                 .body
                 .truncate(poison.body.floor_char_boundary(poison.body.len() / 2));

@@ -12,6 +12,9 @@ pub const PAGE_SIZE_MAX: u32 = 1_000;
 /// A second from here on (the year 5138) was meant as milliseconds. Last.fm would silently take it.
 const SECONDS_END: i64 = 100_000_000_000;
 
+/// The longest reason for refusing a message, in bytes.
+const REASON_BYTES_MAX: usize = 300;
+
 /// "Bring the archive of this user one page range further."
 ///
 /// People and the timer name the user (and `to`) only; the rest is filled in by continuations and copies.
@@ -77,8 +80,12 @@ impl FetchPages {
                     .to_owned(),
             );
         }
-        let wire: Wire = serde_json::from_value(value)
-            .map_err(|error| format!("the work item is not valid: {error}"))?;
+        let wire: Wire = serde_json::from_value(value).map_err(|error| {
+            // The error repeats what it met, which may be as long as a message.
+            let mut reason = format!("the work item is not valid: {error}");
+            reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+            reason
+        })?;
         wire.check()
     }
 
@@ -136,9 +143,9 @@ impl Wire {
                     "`{field}` is in milliseconds; whole seconds since 1970 are wanted"
                 ));
             }
-            if second.is_some_and(|second| second < 0) {
-                return Err(format!("`{field}` lies before 1970"));
-            }
+        }
+        if self.to.is_some_and(|second| second < 0) {
+            return Err("`to` lies before 1970".to_owned());
         }
         let range = |field: &str, value: Option<u32>, max: u32| match value {
             Some(value) if !(1..=max).contains(&value) => {
@@ -215,7 +222,11 @@ mod tests {
         );
         refused(br#"{"user":"rj","to":1700000000000}"#, "milliseconds");
         refused(br#"{"user":"rj","to":1.5}"#, "invalid type");
-        refused(br#"{"user":"rj","from":-1}"#, "before 1970");
+        refused(br#"{"user":"rj","to":-1}"#, "before 1970");
+        refused(
+            format!(r#"{{"user":"rj","pages":"{}"}}"#, "A".repeat(60_000)).as_bytes(),
+            "invalid type",
+        );
         refused(&vec![b'x'; 48 * 1024], "neither JSON nor base64 of JSON");
     }
 }

@@ -21,7 +21,7 @@ pub use report::{Counts, Report};
 
 use crate::archive::Tail;
 use crate::environment::Environment;
-use pages::Pages;
+use pages::Fetcher;
 use plan::Window;
 use std::time::Duration;
 use step::Step;
@@ -45,7 +45,8 @@ pub async fn run(
     // The clock is asked after the listing, whose answer may have corrected it.
     let now = environment.clock.now();
     let tail = Tail::of_files(&environment.archive, &files, now).await?;
-    if is_stale(item, &tail) && !redelivered && !item.redelivered {
+    let redelivered = redelivered || item.redelivered;
+    if is_stale(item, &tail) && !redelivered {
         return Ok(Outcome::Stale);
     }
     let window = Window {
@@ -56,7 +57,7 @@ pub async fn run(
         return Ok(Outcome::Done);
     }
     let deadline = started + FETCH_TIME_MAX;
-    let pages = Pages::new(
+    let fetcher = Fetcher::new(
         environment.lastfm()?,
         &user.name,
         &environment.budget,
@@ -67,13 +68,13 @@ pub async fn run(
     let step = Step {
         environment,
         item,
-        redelivered: redelivered || item.redelivered,
+        redelivered,
         user: &user,
         tail,
         window,
         started,
     };
-    let (fetched, page_size) = step.fetch(&pages).await;
+    let (fetched, page_size) = step.fetch(&fetcher).await;
     step.commit(fetched, page_size, report).await
 }
 

@@ -1,7 +1,8 @@
 //! What becomes of a work item, and what trouble means for it.
 
 use super::message::FetchPages;
-use super::pages::Stop;
+use super::pages::Halt;
+use super::range::Fetched;
 use super::step::{Step, smaller};
 use crate::lastfm::Error;
 use crate::scrobble::in_utc;
@@ -46,25 +47,37 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// A part has landed; `stop` says why it was not all, `left` does the rest.
-    pub(super) fn after_progress(left: FetchPages, stop: Option<Stop>, page_size: u32) -> Self {
-        if let (Some(Stop::Shrink(_)), Some(size)) = (&stop, smaller(page_size)) {
-            let left = FetchPages {
-                page_size: Some(size),
-                ..left
-            };
+    /// A part has landed; `halt` says why it was not all, `left` does the rest.
+    pub(super) fn after_progress(left: FetchPages, halt: Option<Halt>, page_size: u32) -> Self {
+        let Some(halt) = halt else {
             return Self::Continue(left, Duration::ZERO);
-        }
-        match stop {
-            Some(Stop::Permanent(error)) => refused(&error),
-            Some(Stop::EndlessSecond(second)) => endless(second),
-            Some(Stop::Busy(busy)) => Self::Continue(left, busy.wait),
-            Some(Stop::Transient(_) | Stop::Shrink(_) | Stop::Storage(_) | Stop::Restless) => {
+        };
+        match halt {
+            Halt::Deadline | Halt::Interrupted => Self::Continue(left, Duration::ZERO),
+            Halt::Busy(busy) => Self::Continue(left, busy.wait),
+            Halt::Shrink(_) if smaller(page_size).is_some() => Self::Continue(
+                FetchPages {
+                    page_size: smaller(page_size),
+                    ..left
+                },
+                Duration::ZERO,
+            ),
+            // Sometimes false, and surely here, where pages of that user came a moment ago.
+            Halt::Permanent(Error::UserNotFound(_)) | Halt::Restless => {
                 Self::Continue(left, PUT_BACK[0])
             }
-            Some(Stop::Deadline | Stop::Interrupted | Stop::Moved(_)) | None => {
-                Self::Continue(left, Duration::ZERO)
+            Halt::Transient(error) | Halt::Shrink(error) => {
+                tracing::warn!(user = %left.user, %error, "a part was archived, then no page came");
+                Self::Continue(left, PUT_BACK[0])
             }
+            Halt::Storage(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(user = %left.user, error, "a part was archived, then the budget failed");
+                Self::Continue(left, PUT_BACK[0])
+            }
+            Halt::Permanent(error) => refused(&error),
+            // The next item starts at that second, and says so if it cannot be fetched.
+            Halt::EndlessSecond(_) => Self::Continue(left, Duration::ZERO),
         }
     }
 }
@@ -73,38 +86,58 @@ impl Step<'_> {
     /// Nothing has landed. That is in order only when Last.fm has nothing new, which [`Step::commit`] has seen.
     pub(super) fn without_progress(
         &self,
-        stop: Option<Stop>,
+        fetched: Fetched,
         page_size: u32,
     ) -> anyhow::Result<Outcome> {
         let window = self.window_in_words();
-        Ok(match stop {
-            Some(Stop::Busy(busy)) => self.wait_for_budget(busy.wait),
-            Some(Stop::Interrupted) => Outcome::Interrupted,
-            Some(Stop::Storage(error)) => return Err(error),
-            Some(Stop::EndlessSecond(second)) => endless(second),
-            // Sometimes false for a user who exists; one whose history is already here does.
-            Some(Stop::Permanent(Error::UserNotFound(reason)))
-                if self.window.newest.is_some() && self.item.attempt < 3 =>
-            {
-                self.put_back(format!(
-                    "Last.fm denies that `{}` exists: {reason}",
-                    self.user.name
-                ))
-            }
-            Some(Stop::Permanent(error)) => refused(&error),
-            Some(Stop::Shrink(error)) => self.put_back(format!(
-                "{window} cannot be fetched in pages of {page_size} or larger: {error}"
-            )),
-            Some(Stop::Transient(error)) => {
-                self.put_back(format!("{window} cannot be fetched: {error}"))
-            }
-            Some(Stop::Restless | Stop::Moved(_)) => {
-                self.put_back(format!("{window} change faster than they can be fetched"))
-            }
-            Some(Stop::Deadline) => self.put_back(format!("{window} did not come in time")),
-            None => anyhow::bail!(
+        let Some(halt) = fetched.halt else {
+            anyhow::bail!(
                 "{window} were planned without an end: this is a mistake of this program"
+            );
+        };
+        // The copy remembers what Last.fm said, so that its first request is the page that it needs.
+        let copy = FetchPages {
+            to: Some(self.window.to),
+            total: fetched.total.or(self.item.total),
+            redelivered: self.redelivered,
+            ..self.item.clone()
+        };
+        let known = self.window.newest.is_some() || fetched.total.is_some();
+        Ok(match halt {
+            Halt::Busy(busy) => wait_for_budget(copy, busy.wait),
+            Halt::Interrupted => Outcome::Interrupted,
+            Halt::Storage(error) => return Err(error),
+            // Sometimes false for a user who exists; one whose plays have come before does.
+            Halt::Permanent(Error::UserNotFound(reason)) if known => put_back(
+                copy,
+                format!("Last.fm denies that `{}` exists: {reason}", self.user.name),
             ),
+            Halt::Permanent(error) => refused(&error),
+            Halt::EndlessSecond(second) if page_size < self.environment.settings.page_size => {
+                put_back(
+                    copy,
+                    format!("second {second} does not come whole in pages of {page_size}"),
+                )
+            }
+            Halt::EndlessSecond(second) => Outcome::Refused {
+                reason: format!("second {second} holds more plays than can be fetched together"),
+                hint: Some(
+                    "raise `LASTFM_PAGE_SIZE` (at most 1000) or `PAGES_PER_ITEM` (at most 100)",
+                ),
+                for_everybody: false,
+            },
+            Halt::Shrink(error) => put_back(
+                copy,
+                format!("{window} cannot be fetched in pages of {page_size} or larger: {error}"),
+            ),
+            Halt::Transient(error) => {
+                put_back(copy, format!("{window} cannot be fetched: {error}"))
+            }
+            Halt::Restless => put_back(
+                copy,
+                format!("{window} change faster than they can be fetched"),
+            ),
+            Halt::Deadline => put_back(copy, format!("{window} did not come in time")),
         })
     }
 
@@ -120,40 +153,35 @@ impl Step<'_> {
             from.unwrap_or_default()
         )
     }
+}
 
-    fn wait_for_budget(&self, wait: Duration) -> Outcome {
-        let reason = "the request budget is used up".to_owned();
-        if self.item.waits >= WAITS_MAX {
-            return Outcome::GaveUp(format!("{reason} since a day"));
-        }
-        let copy = FetchPages {
-            waits: self.item.waits + 1,
-            ..self.copy()
-        };
-        Outcome::PutBack(copy, wait, reason)
+fn wait_for_budget(copy: FetchPages, wait: Duration) -> Outcome {
+    let reason = "the request budget is used up".to_owned();
+    if copy.waits >= WAITS_MAX {
+        return Outcome::GaveUp(format!("{reason} since a day"));
     }
-
-    fn put_back(&self, reason: String) -> Outcome {
-        let attempts = usize::try_from(self.item.attempt).unwrap_or(usize::MAX);
-        match PUT_BACK.get(attempts) {
-            Some(delay) => {
-                let copy = FetchPages {
-                    attempt: self.item.attempt + 1,
-                    ..self.copy()
-                };
-                Outcome::PutBack(copy, *delay, reason)
-            }
-            None => Outcome::GaveUp(reason),
-        }
-    }
-
-    /// The same item, with its window frozen and its history remembered.
-    fn copy(&self) -> FetchPages {
+    Outcome::PutBack(
         FetchPages {
-            to: Some(self.window.to),
-            redelivered: self.redelivered,
-            ..self.item.clone()
-        }
+            waits: copy.waits + 1,
+            ..copy
+        },
+        wait,
+        reason,
+    )
+}
+
+fn put_back(copy: FetchPages, reason: String) -> Outcome {
+    let attempts = usize::try_from(copy.attempt).unwrap_or(usize::MAX);
+    match PUT_BACK.get(attempts) {
+        Some(delay) => Outcome::PutBack(
+            FetchPages {
+                attempt: copy.attempt + 1,
+                ..copy
+            },
+            *delay,
+            reason,
+        ),
+        None => Outcome::GaveUp(reason),
     }
 }
 
@@ -163,13 +191,5 @@ fn refused(error: &Error) -> Outcome {
         reason: error.to_string(),
         hint: error.hint(),
         for_everybody,
-    }
-}
-
-fn endless(second: i64) -> Outcome {
-    Outcome::Refused {
-        reason: format!("second {second} holds more plays than can be fetched together"),
-        hint: Some("raise `LASTFM_PAGE_SIZE` (at most 1000) or `PAGES_PER_ITEM` (at most 100)"),
-        for_everybody: false,
     }
 }

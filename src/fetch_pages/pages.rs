@@ -2,12 +2,13 @@
 
 use super::Report;
 use crate::budget::{Budget, Busy, Pacer};
-use crate::environment::Stop as StopSignal;
+use crate::environment::Stop;
 use crate::lastfm::{Bounds, Error, LastFm, Numbers, Page};
 use crate::user::UserName;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -22,15 +23,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Why no more pages come.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(super) enum Halt {
     /// The budget is used up for a while.
     Busy(Busy),
     /// This invocation's time is up.
     Deadline,
     /// The process is told to end.
     Interrupted,
-    /// The window has other numbers now.
-    Moved(Numbers),
     /// The window moves faster than it can be fetched.
     Restless,
     /// One second with more plays than can be fetched together.
@@ -45,63 +44,89 @@ pub(super) enum Stop {
     Storage(anyhow::Error),
 }
 
+/// How asking for several pages of one history ended early.
+pub(super) enum Broken {
+    /// An answer saw another history.
+    Moved,
+    /// No more answers come.
+    Halted(Halt),
+}
+
+/// What one request came to.
+enum Asked {
+    Page(Page),
+    /// Last.fm asks everybody to pause.
+    RateLimited(Option<Duration>),
+    Halted(Halt),
+}
+
 /// One work item's access to Last.fm.
-pub(super) struct Pages<'a> {
+pub(super) struct Fetcher<'a> {
     lastfm: LastFm,
     user: &'a UserName,
     budget: &'a Budget,
     pacer: Pacer<'a>,
-    stop: &'a StopSignal,
+    stop: &'a Stop,
     deadline: Instant,
+    /// Set when Last.fm does not want any further request from this item: what is not sent yet stays unsent.
+    closed: AtomicBool,
     pub(super) report: &'a Report<'a>,
 }
 
-impl<'a> Pages<'a> {
+impl<'a> Fetcher<'a> {
     pub(super) fn new(
         lastfm: LastFm,
         user: &'a UserName,
         budget: &'a Budget,
-        stop: &'a StopSignal,
+        stop: &'a Stop,
         deadline: Instant,
         report: &'a Report<'a>,
     ) -> Self {
+        let pacer = Pacer::new(budget);
         Self {
             lastfm,
             user,
             budget,
-            pacer: Pacer::new(budget),
+            pacer,
             stop,
             deadline,
+            closed: AtomicBool::new(false),
             report,
         }
     }
 
     /// One page by itself. A page that does not exist is answered by page 1, which tells the numbers just as well.
-    pub(super) async fn first(&self, bounds: Bounds, limit: u32, page: u32) -> Result<Page, Stop> {
+    pub(super) async fn one_page(
+        &self,
+        bounds: Bounds,
+        limit: u32,
+        page: u32,
+    ) -> Result<Page, Halt> {
         self.pacer.expect(1);
-        let asked = async {
-            match self.ask(bounds, limit, page).await {
-                Err(Stop::Permanent(Error::NoSuchPage(_))) if page > 1 => {
-                    self.ask(bounds, limit, 1).await
+        let mut page = page;
+        loop {
+            let asked = self.until_stopped(self.ask(bounds, limit, page)).await?;
+            match self.settle(asked).await {
+                Ok(page) => {
+                    self.report.page(page.plays.len());
+                    return Ok(page);
                 }
-                answer => answer,
+                Err(Halt::Permanent(Error::NoSuchPage(_))) if page > 1 => page = 1,
+                Err(halt) => return Err(halt),
             }
-        };
-        let page = self.until_stopped(asked).await?;
-        self.report.page(page.plays.len());
-        Ok(page)
+        }
     }
 
-    /// All of `wanted`, in that order, into `pages`. Every answer must have these `numbers`. After a failure what
+    /// All of `wanted`, in that order, into `in_hand`. Every answer must have these `numbers`. After a failure what
     /// is under way still arrives.
     pub(super) async fn several(
         &self,
         bounds: Bounds,
         limit: u32,
         wanted: Vec<u32>,
-        pages: &mut BTreeMap<u32, Page>,
+        in_hand: &mut BTreeMap<u32, Page>,
         numbers: Numbers,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Broken> {
         self.pacer
             .expect(u32::try_from(wanted.len()).unwrap_or(u32::MAX));
         let mut wanted = wanted.into_iter();
@@ -111,46 +136,61 @@ impl<'a> Pages<'a> {
             .map(|page| self.ask(bounds, limit, page))
             .collect();
         let mut failure = None;
-        while let Some(answer) = self
-            .until_stopped(async { Ok(in_flight.next().await) })
-            .await?
-        {
-            match answer {
+        loop {
+            let asked = match self.until_stopped(in_flight.next()).await {
+                Ok(Some(asked)) => asked,
+                Ok(None) => break,
+                Err(halt) => return Err(Broken::Halted(halt)),
+            };
+            match self.settle(asked).await {
                 Ok(page) if page.numbers == numbers => {
                     self.report.page(page.plays.len());
-                    pages.insert(page.number, page);
+                    in_hand.insert(page.number, page);
                     if failure.is_none() {
                         in_flight.extend(wanted.next().map(|page| self.ask(bounds, limit, page)));
                     }
                 }
                 // The history is another one now, so nothing else that is under way is of use.
-                Ok(page) => return Err(Stop::Moved(page.numbers)),
-                Err(stop) => failure = failure.or(Some(stop)),
+                Ok(_) | Err(Halt::Permanent(Error::NoSuchPage(_))) => return Err(Broken::Moved),
+                Err(halt) => failure = failure.or(Some(halt)),
             }
         }
-        failure.map_or(Ok(()), Err)
+        failure.map_or(Ok(()), |halt| Err(Broken::Halted(halt)))
     }
 
-    /// What the future gives, unless the deadline or the end of the process comes first.
-    async fn until_stopped<T>(
-        &self,
-        work: impl Future<Output = Result<T, Stop>>,
-    ) -> Result<T, Stop> {
+    /// What the work gives, unless the deadline or the end of the process comes first.
+    async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Halt> {
         tokio::select! {
             biased;
-            () = self.stop.requested() => Err(Stop::Interrupted),
-            () = tokio::time::sleep_until(self.deadline) => Err(Stop::Deadline),
-            result = work => result,
+            () = self.stop.requested() => Err(Halt::Interrupted),
+            () = tokio::time::sleep_until(self.deadline) => Err(Halt::Deadline),
+            result = work => Ok(result),
         }
     }
 
-    async fn ask(&self, bounds: Bounds, limit: u32, page: u32) -> Result<Page, Stop> {
+    /// Passes a rate limit on to every instance. Not part of a request, because a request may be dropped half-way.
+    async fn settle(&self, asked: Asked) -> Result<Page, Halt> {
+        match asked {
+            Asked::Page(page) => Ok(page),
+            Asked::Halted(halt) => Err(halt),
+            Asked::RateLimited(retry_after) => match self.budget.pause(retry_after).await {
+                Ok(wait) => Err(Halt::Busy(Busy { wait })),
+                Err(error) => Err(Halt::Storage(error)),
+            },
+        }
+    }
+
+    async fn ask(&self, bounds: Bounds, limit: u32, page: u32) -> Asked {
         let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
+        for attempt in 1..=ATTEMPTS_MAX {
             match self.pacer.turn().await {
                 Ok(Ok(())) => {}
-                Ok(Err(busy)) => return Err(Stop::Busy(busy)),
-                Err(error) => return Err(Stop::Storage(error)),
+                Ok(Err(busy)) => return Asked::Halted(Halt::Busy(busy)),
+                Err(error) => return Asked::Halted(Halt::Storage(error)),
+            }
+            if self.closed.load(Ordering::Relaxed) {
+                // Another request of this item has the reason, and it came first.
+                return Asked::Halted(Halt::Deadline);
             }
             self.report.request();
             let error = match self
@@ -158,7 +198,7 @@ impl<'a> Pages<'a> {
                 .recent_tracks(self.user, bounds, limit, page)
                 .await
             {
-                Ok(page) => return Ok(page),
+                Ok(page) => return Asked::Page(page),
                 Err(error) => error,
             };
             tracing::debug!(user = %self.user, page, attempt, %error, "a page did not come");
@@ -166,16 +206,18 @@ impl<'a> Pages<'a> {
                 Error::RateLimited { retry_after, .. } => {
                     tracing::warn!(user = %self.user, %error, "every instance pauses");
                     self.report.retry("rate limited");
-                    return match self.budget.pause(retry_after).await {
-                        Ok(wait) => Err(Stop::Busy(Busy { wait })),
-                        Err(error) => Err(Stop::Storage(error)),
-                    };
+                    self.closed.store(true, Ordering::Relaxed);
+                    return Asked::RateLimited(retry_after);
                 }
-                error if !error.is_transient() => return Err(Stop::Permanent(error)),
+                error if !error.is_transient() => {
+                    let concerns_page = matches!(error, Error::NoSuchPage(_));
+                    self.closed.fetch_or(!concerns_page, Ordering::Relaxed);
+                    return Asked::Halted(Halt::Permanent(error));
+                }
                 error @ Error::Failing(_) if attempt == ATTEMPTS_MAX => {
-                    return Err(Stop::Shrink(error));
+                    return Asked::Halted(Halt::Shrink(error));
                 }
-                error if attempt == ATTEMPTS_MAX => return Err(Stop::Transient(error)),
+                error if attempt == ATTEMPTS_MAX => return Asked::Halted(Halt::Transient(error)),
                 error => self.report.retry(error.name()),
             }
             tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;

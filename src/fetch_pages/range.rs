@@ -1,6 +1,6 @@
 //! Fetches the last pages of a window: an unbroken run of oldest pages that one moment of the history explains.
 
-use super::pages::{Pages, Stop};
+use super::pages::{Broken, Fetcher, Halt};
 use super::plan::{self, Cover, Window};
 use crate::archive::Standing;
 use crate::lastfm::{Bounds, Numbers, Page};
@@ -39,10 +39,10 @@ pub(super) struct Fetched {
     /// The last second that may be archived: `to`, or Last.fm's own clock where that is behind.
     pub(super) to: i64,
     pub(super) reaches_top: bool,
-    /// Plays in the window by Last.fm's count, as asked (with a second too much at both ends).
-    pub(super) total: u64,
+    /// Plays in the window by Last.fm's count, as asked (with a second too much at both ends), if it has answered.
+    pub(super) total: Option<u64>,
     /// Why there is less than was wanted, if so.
-    pub(super) stop: Option<Stop>,
+    pub(super) halt: Option<Halt>,
 }
 
 impl Fetched {
@@ -57,82 +57,108 @@ impl Fetched {
     }
 }
 
-/// The pages in hand of one plan: all of the same numbers, so all of one history.
-struct Range {
+/// The pages of one plan: all of the same numbers, so all of one history.
+struct InHand {
     numbers: Numbers,
     pages: BTreeMap<u32, Page>,
 }
 
-/// How one plan ended.
-enum Attempt {
-    Done(Vec<Play>, bool),
-    /// The window changed under us: these are its numbers now.
-    Moved(Numbers),
-    Stopped(Stop),
+/// What one plan came to.
+struct Run {
+    rows: Vec<Play>,
+    reaches_top: bool,
+    halt: Option<Halt>,
 }
 
 /// Fetches the last pages of the window, plans again while it moves, and gives what is safe to archive.
-pub(super) async fn fetch(pages: &Pages<'_>, wanted: &Wanted<'_>) -> Fetched {
+pub(super) async fn fetch(fetcher: &Fetcher<'_>, wanted: &Wanted<'_>) -> Fetched {
     let bounds = wanted.window.bounds();
+    let to = wanted.window.to;
     let mut fetched = Fetched {
         rows: Vec::new(),
-        to: wanted.window.to,
+        to,
         reaches_top: false,
-        total: 0,
-        stop: None,
+        total: None,
+        halt: None,
     };
     let mut first = guessed_page(wanted.guess, wanted.page_size);
+    let mut doubted = None;
     for plan in 0..PLANS_MAX {
-        let page = match pages.first(bounds, wanted.page_size, first).await {
+        let page = match fetcher.one_page(bounds, wanted.page_size, first).await {
             Ok(page) => page,
-            Err(stop) => {
-                fetched.stop = Some(stop);
+            Err(halt) => {
+                fetched.halt = Some(halt);
                 return fetched;
             }
         };
+        let numbers = page.numbers;
+        if numbers.total == 0 && page.number > 1 {
+            // What stands behind the end is not established, so an empty window is believed on page 1 only.
+            first = 1;
+            continue;
+        }
         // Plays that Last.fm's clock has not reached yet may still get company.
         fetched.to = page.date.map_or(fetched.to, |date| fetched.to.min(date));
-        fetched.total = page.numbers.total;
-        pages.report.plays_left(page.numbers.total);
-        if page.numbers.total == 0 {
-            fetched.reaches_top = true;
-            return fetched;
-        }
+        fetched.total = Some(numbers.total);
+        fetcher.report.plays_left(numbers.total);
         let alone = plan > REPLANS_MAX;
-        let numbers = page.numbers;
-        if alone && page.number != numbers.total_pages {
+        if alone && page.number != numbers.total_pages && numbers.total > 0 {
             first = numbers.total_pages;
             continue;
         }
         let range = plan::last_pages(numbers, if alone { 1 } else { wanted.pages });
-        let mut in_hand = Range {
+        let mut in_hand = InHand {
             numbers,
             pages: BTreeMap::new(),
         };
         if range.contains(&page.number) {
             in_hand.pages.insert(page.number, page);
         }
-        match fill(pages, wanted, bounds, range, in_hand, &mut fetched).await {
-            Attempt::Done(rows, reaches_top) => {
-                fetched.rows = rows;
-                fetched.reaches_top = reaches_top;
-                return fetched;
-            }
-            Attempt::Stopped(stop) => {
-                fetched.stop = Some(stop);
-                return fetched;
-            }
-            Attempt::Moved(numbers) => {
+        let run = if numbers.total == 0 {
+            Some(Run {
+                rows: Vec::new(),
+                reaches_top: true,
+                halt: None,
+            })
+        } else {
+            fill(fetcher, wanted, bounds, fetched.to, range, in_hand).await
+        };
+        match run {
+            Some(run)
+                if run.halt.is_none() && is_doubtful(wanted, &run) && doubted != Some(numbers) =>
+            {
                 tracing::debug!(
                     plan,
-                    "the window moved while it was fetched: planning again"
+                    "the archive's newest play is not in the window: asking once more"
                 );
-                first = numbers.total_pages.max(1);
+                doubted = Some(numbers);
             }
+            Some(run) => {
+                fetched.rows = run.rows;
+                fetched.reaches_top = run.reaches_top;
+                fetched.halt = run.halt;
+                return fetched;
+            }
+            None => tracing::debug!(
+                plan,
+                "the window moved while it was fetched: planning again"
+            ),
         }
+        first = numbers.total_pages.max(1);
     }
-    fetched.stop = Some(Stop::Restless);
+    fetched.halt = Some(Halt::Restless);
     fetched
+}
+
+/// The window starts one second before the archive's newest play, so by any reading of the bounds that play is
+/// its oldest but one second. Where it is missing, either it was deleted at Last.fm, or the numbers are wrong in a
+/// way that agrees with itself: a second answer with the same numbers decides.
+fn is_doubtful(wanted: &Wanted<'_>, run: &Run) -> bool {
+    match (wanted.window.newest, run.rows.last()) {
+        (Some(newest), Some(oldest)) => oldest.uts > newest,
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
 }
 
 /// The last page if the guess is right; page 1, which tells the numbers just as well, without one.
@@ -141,40 +167,43 @@ fn guessed_page(guess: Option<u64>, page_size: u32) -> u32 {
     u32::try_from(page).unwrap_or(u32::MAX).max(1)
 }
 
-/// Fetches what is missing of `range`, and further pages until there is something to archive.
+/// Fetches what is missing of `range`, and further pages until there is something to archive. Nothing when the
+/// window moved.
 async fn fill(
-    pages: &Pages<'_>,
+    fetcher: &Fetcher<'_>,
     wanted: &Wanted<'_>,
     bounds: Bounds,
+    to: i64,
     mut range: RangeInclusive<u32>,
-    mut in_hand: Range,
-    fetched: &mut Fetched,
-) -> Attempt {
+    mut in_hand: InHand,
+) -> Option<Run> {
     let planned = *range.end() - *range.start() + 1;
     let mut further = 0;
     loop {
         let missing = plan::order(&range, |page| in_hand.pages.contains_key(&page));
-        let stop = match pages
-            .several(
-                bounds,
-                wanted.page_size,
-                missing,
-                &mut in_hand.pages,
-                in_hand.numbers,
-            )
-            .await
-        {
+        let numbers = in_hand.numbers;
+        let several = fetcher.several(
+            bounds,
+            wanted.page_size,
+            missing,
+            &mut in_hand.pages,
+            numbers,
+        );
+        let halt = match several.await {
             Ok(()) => None,
-            Err(Stop::Moved(numbers)) => return Attempt::Moved(numbers),
-            Err(stop) => Some(stop),
+            Err(Broken::Moved) => return None,
+            Err(Broken::Halted(halt)) => Some(halt),
         };
         let Some(run) = unbroken_run(&in_hand, &range) else {
-            return stop.map_or(Attempt::Moved(in_hand.numbers), Attempt::Stopped);
+            return Some(Run {
+                rows: Vec::new(),
+                reaches_top: false,
+                halt,
+            });
         };
         if !in_order(&in_hand, &run) {
-            return Attempt::Moved(in_hand.numbers);
+            return None;
         }
-        let reaches_top = *run.start() == 1;
         let top = in_hand
             .pages
             .get(run.start())
@@ -182,27 +211,25 @@ async fn fill(
             .map(|play| play.uts);
         let cover = Cover {
             standing: wanted.standing,
-            to: fetched.to,
+            to,
             top,
-            reaches_top,
+            reaches_top: *run.start() == 1,
         };
-        let seconds = run
+        let plays = run
             .clone()
             .filter_map(|page| in_hand.pages.get(&page))
             .flat_map(|page| &page.plays);
-        if cover.closes() || stop.is_some() || cover.has_new(seconds.map(|play| play.uts)) {
-            return match finish(pages, cover, in_hand, run).await {
-                Ok(rows) => {
-                    fetched.stop = stop;
-                    Attempt::Done(rows, reaches_top)
-                }
-                Err(Stop::Moved(numbers)) => Attempt::Moved(numbers),
-                Err(stop) => Attempt::Stopped(stop),
-            };
+        if cover.closes() || halt.is_some() || cover.has_new(plays.map(|play| play.uts)) {
+            return finish(fetcher, cover, in_hand, run, halt).await;
         }
         // One second fills all these pages: go on towards the newest until it is whole.
         if further >= FURTHER_PAGES_MAX {
-            return Attempt::Stopped(Stop::EndlessSecond(top.unwrap_or_default()));
+            let halt = Some(Halt::EndlessSecond(top.unwrap_or_default()));
+            return Some(Run {
+                rows: Vec::new(),
+                reaches_top: false,
+                halt,
+            });
         }
         // As many pages again as were planned; one at a time while the window is restless.
         let start = (*range.start()).saturating_sub(planned).max(1);
@@ -212,7 +239,7 @@ async fn fill(
 }
 
 /// The pages from the oldest on, as far as they are in hand without a gap.
-fn unbroken_run(in_hand: &Range, range: &RangeInclusive<u32>) -> Option<RangeInclusive<u32>> {
+fn unbroken_run(in_hand: &InHand, range: &RangeInclusive<u32>) -> Option<RangeInclusive<u32>> {
     let oldest = *range.end();
     let newest = range
         .clone()
@@ -223,7 +250,7 @@ fn unbroken_run(in_hand: &Range, range: &RangeInclusive<u32>) -> Option<RangeInc
 }
 
 /// Whether each page goes on where the one before ended.
-fn in_order(in_hand: &Range, run: &RangeInclusive<u32>) -> bool {
+fn in_order(in_hand: &InHand, run: &RangeInclusive<u32>) -> bool {
     let pages: Vec<&Page> = run
         .clone()
         .filter_map(|page| in_hand.pages.get(&page))
@@ -237,19 +264,17 @@ fn in_order(in_hand: &Range, run: &RangeInclusive<u32>) -> bool {
 }
 
 /// The rows of the run. A second whose order changed between two answers is asked again in one answer, and that
-/// answer counts.
+/// answer counts; where none comes, the run ends below that second.
 async fn finish(
-    pages: &Pages<'_>,
+    fetcher: &Fetcher<'_>,
     cover: Cover<'_>,
-    mut in_hand: Range,
+    mut in_hand: InHand,
     run: RangeInclusive<u32>,
-) -> Result<Vec<Play>, Stop> {
+    halt: Option<Halt>,
+) -> Option<Run> {
     let torn = {
-        let rows = run
-            .clone()
-            .filter_map(|page| in_hand.pages.get(&page))
-            .map(|page| page.plays.as_slice());
-        plan::torn_seconds(rows)
+        let pages = run.clone().filter_map(|page| in_hand.pages.get(&page));
+        plan::torn_seconds(pages.map(|page| page.plays.as_slice()))
     };
     let mut rows = Vec::new();
     for page in run {
@@ -261,21 +286,8 @@ async fn finish(
                 .unwrap_or_default(),
         );
     }
-    for second in torn.into_iter().filter(|second| cover.wants(*second)) {
-        let bounds = Window {
-            newest: Some(second),
-            to: second,
-        }
-        .bounds();
-        let answer = pages.first(bounds, ONE_ANSWER, 1).await?;
-        if answer.numbers.total_pages > 1 {
-            return Err(Stop::EndlessSecond(second));
-        }
-        let whole: Vec<Play> = answer
-            .plays
-            .into_iter()
-            .filter(|play| play.uts == second)
-            .collect();
+    // Oldest first: what stands below a second that does not come is still good.
+    for second in torn.into_iter().rev().filter(|second| cover.wants(*second)) {
         let start = rows
             .iter()
             .position(|play: &Play| play.uts == second)
@@ -284,10 +296,48 @@ async fn finish(
             .iter()
             .take_while(|play| play.uts == second)
             .count();
-        if whole.len() != count {
-            return Err(Stop::Moved(in_hand.numbers));
+        match whole_second(fetcher, second).await {
+            Ok(plays) if plays.len() == count => {
+                rows.splice(start..start + count, plays);
+            }
+            Ok(_) => return None,
+            Err(halt) => {
+                // The torn second stays on top, where it counts as unfinished.
+                rows.drain(..start);
+                return Some(Run {
+                    rows,
+                    reaches_top: false,
+                    halt: Some(halt),
+                });
+            }
         }
-        rows.splice(start..start + count, whole);
     }
-    Ok(rows)
+    Some(Run {
+        rows,
+        reaches_top: cover.reaches_top,
+        halt,
+    })
+}
+
+/// All plays of one second, in one answer.
+async fn whole_second(fetcher: &Fetcher<'_>, second: i64) -> Result<Vec<Play>, Halt> {
+    let bounds = Window {
+        newest: Some(second),
+        to: second,
+    }
+    .bounds();
+    let answer = match fetcher.one_page(bounds, ONE_ANSWER, 1).await {
+        Ok(answer) => answer,
+        // It is not the range's pages that are too large.
+        Err(Halt::Shrink(error)) => return Err(Halt::Transient(error)),
+        Err(halt) => return Err(halt),
+    };
+    if answer.numbers.total_pages > 1 {
+        return Err(Halt::EndlessSecond(second));
+    }
+    Ok(answer
+        .plays
+        .into_iter()
+        .filter(|play| play.uts == second)
+        .collect())
 }

@@ -3,7 +3,7 @@
 use super::blocks::{Block, Blocks};
 use super::message::{FetchPages, PAGE_SIZE_MAX};
 use super::outcome::Outcome;
-use super::pages::{Pages, Stop};
+use super::pages::{Fetcher, Halt};
 use super::plan::Window;
 use super::range::{self, Fetched, Wanted};
 use super::report::Report;
@@ -35,7 +35,7 @@ pub(super) struct Step<'a> {
 
 impl Step<'_> {
     /// Fetches the range, in smaller pages when larger ones fail again and again. Gives the page size that served.
-    pub(super) async fn fetch(&self, pages: &Pages<'_>) -> (Fetched, u32) {
+    pub(super) async fn fetch(&self, fetcher: &Fetcher<'_>) -> (Fetched, u32) {
         let settings = &self.environment.settings;
         let mut page_size = self.item.page_size.unwrap_or(settings.page_size);
         loop {
@@ -50,9 +50,9 @@ impl Step<'_> {
                 page_size,
                 guess: self.item.total,
             };
-            let fetched = range::fetch(pages, &wanted).await;
-            match (&fetched.stop, smaller(page_size)) {
-                (Some(Stop::Shrink(error)), Some(size)) if fetched.rows.is_empty() => {
+            let fetched = range::fetch(fetcher, &wanted).await;
+            match (&fetched.halt, smaller(page_size)) {
+                (Some(Halt::Shrink(error)), Some(size)) if fetched.rows.is_empty() => {
                     tracing::warn!(user = %self.user.name, page_size, smaller = size, %error, "a page fails again and again: trying smaller ones");
                     page_size = size;
                 }
@@ -99,9 +99,9 @@ impl Step<'_> {
             _ if closes => Ok(Outcome::Done),
             Some(newest) => {
                 let left = self.continuation(newest, &fetched, &seconds, page_size);
-                Ok(Outcome::after_progress(left, fetched.stop, page_size))
+                Ok(Outcome::after_progress(left, fetched.halt, page_size))
             }
-            None => self.without_progress(fetched.stop, page_size),
+            None => self.without_progress(fetched, page_size),
         }
     }
 
@@ -152,7 +152,7 @@ impl Step<'_> {
             from: Some(newest),
             to: Some(fetched.to),
             pages: self.item.pages,
-            total: Some(fetched.total.saturating_sub(behind)),
+            total: fetched.total.map(|total| total.saturating_sub(behind)),
             page_size: Some(page_size),
             ..FetchPages::of(self.item.user.clone(), None)
         }
