@@ -8,5 +8,9 @@
     reason = "a test stops at the first surprise and says what it was"
 )]
 
+mod budget;
+mod checker;
+mod delivery;
 mod harness;
+mod pipeline;
 mod support;
