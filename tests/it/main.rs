@@ -8,9 +8,11 @@
     reason = "a test stops at the first surprise and says what it was"
 )]
 
+mod bad_input;
 mod budget;
 mod checker;
 mod delivery;
 mod harness;
 mod pipeline;
 mod support;
+mod trouble;

@@ -143,10 +143,10 @@ impl Proxy {
         calls
     }
 
-    /// The messages that were put on this queue so far, each with its delay in seconds.
+    /// The messages that the service took for this queue so far, each with its delay in seconds.
     #[track_caller]
     pub(crate) fn messages_to(&self, queue: &str) -> Vec<(Value, i64)> {
-        let calls = self.calls_where(|call| call.is_message_to(queue));
+        let calls = self.calls_where(|call| call.is_message_to(queue) && call.status == Some(201));
         calls.iter().map(Call::message).collect()
     }
 

@@ -135,6 +135,16 @@ impl World {
         summary
     }
 
+    /// As [`World::work_off`], while delayed messages lie on the queue.
+    pub(crate) async fn work_off_more(&self, message: &str) -> PumpSummary {
+        let delayed = self.queue().approximate_count().await;
+        self.put(message).await;
+        let summary = self.host.pump_until_idle(DELIVERIES_MAX).await;
+        assert_eq!(summary.failures(), [""; 0]);
+        assert_eq!(summary.remaining, delayed);
+        summary
+    }
+
     /// One timer tick, and everything that follows from it; every delivery must succeed.
     pub(crate) async fn tick(&self) -> PumpSummary {
         self.host
