@@ -13,6 +13,8 @@ mod budget;
 mod checker;
 mod delivery;
 mod harness;
+mod host_protocol;
 mod pipeline;
+mod startup;
 mod support;
 mod trouble;
