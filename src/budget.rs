@@ -21,9 +21,9 @@ use tokio::sync::Mutex;
 pub const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// How long everybody pauses after Last.fm limits the rate: at least a minute, longer when it asks for it.
-pub const PAUSE_MIN: Duration = Duration::from_secs(60);
+pub const PAUSE_MIN: Duration = Duration::from_mins(1);
 /// Bound of what Last.fm may ask for.
-pub const PAUSE_MAX: Duration = Duration::from_secs(15 * 60);
+pub const PAUSE_MAX: Duration = Duration::from_mins(15);
 
 /// A budget further ahead than this was written by a broken clock: nothing here ever reserves so far.
 const AHEAD_MAX_MS: i64 = 60 * 60 * 1_000;
@@ -374,10 +374,7 @@ mod tests {
         let busy = Pacer::new(&budget).turn().await.unwrap().unwrap_err();
         assert_eq!(busy.wait, Duration::from_secs(90));
         assert_eq!(
-            budget
-                .pause(Some(Duration::from_secs(86_400)))
-                .await
-                .unwrap(),
+            budget.pause(Some(Duration::from_hours(24))).await.unwrap(),
             PAUSE_MAX
         );
         assert_eq!(budget.pause(None).await.unwrap(), PAUSE_MIN);

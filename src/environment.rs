@@ -13,24 +13,7 @@ use azure_core::http::HttpClient;
 use jiff::tz::TimeZone;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
-
-/// Longest time to connect to any service.
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
-/// Longest time for one attempt of any request, body included.
-const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// The one HTTP client: for Last.fm, blobs, queues and tokens alike. Tests replace it, and nothing else.
-pub fn http_client() -> anyhow::Result<Arc<dyn HttpClient>> {
-    let client = reqwest::Client::builder()
-        .connect_timeout(CONNECT_TIME_MAX)
-        .timeout(ATTEMPT_TIME_MAX)
-        // A redirect would carry the key to wherever it points.
-        .redirect(reqwest::redirect::Policy::none())
-        .build()?;
-    Ok(Arc::new(client))
-}
 
 /// Tells running work to stop at the next safe moment: between two appends.
 #[derive(Clone, Debug)]
@@ -102,7 +85,7 @@ impl Environment {
                 let blobs = AppendBlobs::new(&clients, &settings.archive_container);
                 let budget =
                     Budget::in_blob(rate, clock.clone(), &clients, &settings.control_container);
-                (Archive::Azure(blobs), budget)
+                (Archive::Azure(Box::new(blobs)), budget)
             }
         };
         Ok(Self {

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod commands;
 pub mod environment;
 pub mod fetch_pages;
+pub mod http;
 pub mod lastfm;
 pub mod logging;
 pub mod queue;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A message may wait for up to seven days; no delay here comes near.
-const DELAY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+const DELAY_MAX: Duration = Duration::from_hours(24);
 
 /// 64 KiB on the wire, before base64.
 const MESSAGE_BYTES_MAX: usize = 48 * 1024;

@@ -5,10 +5,9 @@
 //! into a refusal of what had landed.
 
 use super::{Appended, DataFile, DataName, Place};
-use crate::storage::{Failure, StorageClients, is_code};
+use crate::storage::{Failure, StorageClients, is_code, pause_after};
 use crate::user::UserName;
 use anyhow::Context;
-use azure_core::http::RequestContent;
 use azure_storage_blob::models::{
     AppendBlobClientAppendBlockOptions, AppendBlobClientCreateOptions, BlobClientDownloadOptions,
     BlobClientGetPropertiesResultHeaders, BlobContainerClientListBlobsOptions,
@@ -107,26 +106,21 @@ impl AppendBlobs {
                 append_position: Some(position),
                 ..Default::default()
             };
-            let content = RequestContent::from(block.to_vec());
-            let error = match once
-                .append_block(content, block.len() as u64, Some(options))
-                .await
-            {
-                Ok(_) => return Ok(Appended::Landed),
-                Err(error) => error,
+            let sent = once.append_block(block.clone().into(), block.len() as u64, Some(options));
+            let Err(error) = sent.await else {
+                return Ok(Appended::Landed);
             };
-            if is_code(&error, "AppendPositionConditionNotMet") {
+            let moved = is_code(&error, "AppendPositionConditionNotMet");
+            // A full blob is refused for its block count before its position.
+            let full = is_code(&error, "BlockCountExceedsLimit");
+            if moved || full {
                 // After an unanswered attempt the refusal may be the echo of our own success.
-                let settled = if ambiguous {
-                    settle(&blob, place.position, block).await?
-                } else {
-                    None
-                };
-                return Ok(settled.unwrap_or(Appended::Stale));
-            }
-            if is_code(&error, "BlockCountExceedsLimit") {
-                let length = length(&blob).await?;
-                return Ok(if length == place.position {
+                if ambiguous && let Some(settled) = settle(&blob, place.position, block).await? {
+                    return Ok(settled);
+                }
+                // A full blob that is longer than expected has been appended to by somebody else.
+                let ready = full && length(&blob).await? == place.position;
+                return Ok(if ready {
                     Appended::Full
                 } else {
                     Appended::Stale
@@ -143,7 +137,7 @@ impl AppendBlobs {
                     return Ok(settled);
                 }
             }
-            tokio::time::sleep(failure.pause(&error, pause).min(PAUSE_MAX)).await;
+            tokio::time::sleep(pause_after(&error, pause).min(PAUSE_MAX)).await;
             pause *= 2;
         }
         unreachable!("the last attempt returns")

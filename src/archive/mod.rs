@@ -23,7 +23,7 @@ use std::ops::Range;
 #[derive(Debug)]
 pub enum Archive {
     /// Append blobs in a container of an Azure storage account.
-    Azure(AppendBlobs),
+    Azure(Box<AppendBlobs>),
     /// Files below a local directory.
     Directory(Directory),
 }

@@ -2,8 +2,8 @@
 
 use super::{Exit, user_name};
 use crate::clock::Clock;
-use crate::environment::http_client;
 use crate::fetch_pages::FetchPages;
+use crate::http;
 use crate::logging;
 use crate::queue::WorkQueue;
 use crate::settings::{Needs, Settings};
@@ -38,7 +38,7 @@ pub(super) async fn run(
     let queue = WorkQueue::new(
         storage,
         &settings.work_queue,
-        &http_client()?,
+        &http::client()?,
         &Clock::system(),
     )?;
     queue

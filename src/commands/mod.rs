@@ -110,7 +110,7 @@ pub fn run(
 #[expect(clippy::print_stderr, reason = "the rim of the command line")]
 fn complain(error: &anyhow::Error) -> Exit {
     eprintln!("error: {error:#}");
-    if error.chain().any(|cause| cause.is::<Invalid>()) {
+    if error.chain().any(<dyn std::error::Error>::is::<Invalid>) {
         Exit::Input
     } else {
         Exit::Trouble

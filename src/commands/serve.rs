@@ -3,7 +3,8 @@
 use super::{Exit, told_to_end};
 use crate::archive::Access;
 use crate::clock::Clock;
-use crate::environment::{Environment, http_client};
+use crate::environment::Environment;
+use crate::http;
 use crate::logging;
 use crate::settings::{Invalid, Needs, Settings};
 use crate::triggers::{self, App};
@@ -33,7 +34,7 @@ pub(super) async fn run(lookup: &dyn Fn(&str) -> Option<String>) -> anyhow::Resu
         .host_storage
         .clone()
         .context("`AzureWebJobsStorage` is missing")?;
-    let environment = Environment::new(settings, Access::Write, http_client()?, Clock::system())?;
+    let environment = Environment::new(settings, Access::Write, http::client()?, Clock::system())?;
     let queue = environment.work_queue(&host_storage)?;
     let stop = environment.stop.clone();
     tracing::info!(

@@ -3,7 +3,8 @@
 use super::{ArchiveOption, Exit};
 use crate::archive::{Access, Archive, DataFile, Tail};
 use crate::clock::Clock;
-use crate::environment::{Environment, http_client};
+use crate::environment::Environment;
+use crate::http;
 use crate::logging;
 use crate::scrobble::in_utc;
 use crate::settings::{Needs, Settings};
@@ -43,7 +44,7 @@ pub(super) async fn run(
         ..Needs::default()
     };
     let settings = Settings::read(needs, options.archive.archive.clone(), lookup)?;
-    let environment = Environment::new(settings, Access::Read, http_client()?, Clock::system())?;
+    let environment = Environment::new(settings, Access::Read, http::client()?, Clock::system())?;
     let mut exit = Exit::Done;
     if !options.json {
         logging::print(&row("USER", "NEWEST PLAY (UTC)", "PLAYS", "SIZE", "FILES"));
@@ -84,7 +85,7 @@ async fn count_lines(archive: &Archive, file: &DataFile) -> anyhow::Result<u64> 
     while start < file.length {
         let end = (start + CHUNK_BYTES).min(file.length);
         let chunk = archive.read(&file.name, start..end).await?;
-        lines += chunk.iter().filter(|byte| **byte == b'\n').count() as u64;
+        lines += memchr::memchr_iter(b'\n', &chunk).count() as u64;
         start = end;
     }
     Ok(lines)

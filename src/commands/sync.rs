@@ -4,8 +4,9 @@ use super::progress::{Progress, Talk};
 use super::{ArchiveOption, Exit, told_to_end, user_name};
 use crate::archive::Access;
 use crate::clock::Clock;
-use crate::environment::{Environment, http_client};
+use crate::environment::Environment;
 use crate::fetch_pages::{self, Counts, FetchPages, Outcome, Report};
+use crate::http;
 use crate::logging;
 use crate::settings::{Needs, Settings};
 use crate::user::UserName;
@@ -51,20 +52,21 @@ pub(super) async fn run(
         ..Needs::default()
     };
     let settings = Settings::read(needs, options.archive.archive.clone(), lookup)?;
-    let users = match asked.is_empty() {
-        true => settings
+    let users = if asked.is_empty() {
+        settings
             .users
             .iter()
             .map(|user| user.name.clone())
-            .collect(),
-        false => asked,
+            .collect()
+    } else {
+        asked
     };
     let access = if options.dry_run {
         Access::Read
     } else {
         Access::Write
     };
-    let environment = Environment::new(settings, access, http_client()?, Clock::system())?;
+    let environment = Environment::new(settings, access, http::client()?, Clock::system())?;
     let talk = Talk::choose(options.quiet);
 
     let stop = environment.stop.clone();
@@ -122,12 +124,11 @@ async fn archive(environment: &Environment, user: &UserName, talk: Talk, json: b
     if json {
         logging::print(&summary(user, &sum, &ended).to_string());
     }
-    match ended.exit {
-        Exit::Done => progress.finish(&ended.words),
-        _ => {
-            progress.finish(&format!("{} plays archived, then it stopped", sum.plays));
-            logging::say(&format!("error: {user}: {}", ended.words));
-        }
+    if ended.exit == Exit::Done {
+        progress.finish(&ended.words);
+    } else {
+        progress.finish(&format!("{} plays archived, then it stopped", sum.plays));
+        logging::say(&format!("error: {user}: {}", ended.words));
     }
     ended
 }

@@ -145,7 +145,7 @@ mod tests {
             .map(|block| {
                 let block = block.unwrap();
                 assert_eq!(
-                    block.lines.iter().filter(|byte| **byte == b'\n').count(),
+                    block.lines.split_inclusive(|byte| *byte == b'\n').count(),
                     block.plays
                 );
                 assert!(block.lines.ends_with(b"\n"));

@@ -216,6 +216,6 @@ mod tests {
         refused(br#"{"user":"rj","to":1700000000000}"#, "milliseconds");
         refused(br#"{"user":"rj","to":1.5}"#, "invalid type");
         refused(br#"{"user":"rj","from":-1}"#, "before 1970");
-        refused(&[b'x'; 48 * 1024], "neither JSON nor base64 of JSON");
+        refused(&vec![b'x'; 48 * 1024], "neither JSON nor base64 of JSON");
     }
 }

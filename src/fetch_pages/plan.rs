@@ -305,11 +305,11 @@ mod tests {
             let pages: Vec<_> = pages.iter().map(|page| rows(page)).collect();
             torn_seconds(pages.iter().map(Vec::as_slice))
         };
-        assert_eq!(torn(&["d9 b8", "a8 c7"]), []);
+        assert!(torn(&["d9 b8", "a8 c7"]).is_empty());
         assert_eq!(torn(&["d9 b8", "b8 c7"]), [8]);
         assert_eq!(torn(&["d9 b8", "a8", "b8 c7"]), [8]);
-        assert_eq!(torn(&["d9 b8", "b7 c7"]), []);
-        assert_eq!(torn(&["d9 d9", "b7 b7"]), []);
+        assert!(torn(&["d9 b8", "b7 c7"]).is_empty());
+        assert!(torn(&["d9 d9", "b7 b7"]).is_empty());
     }
 
     #[test]

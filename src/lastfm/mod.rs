@@ -10,7 +10,6 @@ pub use error::Error;
 pub use page::{Numbers, Page, read};
 
 use crate::user::UserName;
-use azure_core::error::ErrorKind;
 use azure_core::http::headers::{HeaderName, Headers};
 use azure_core::http::{HttpClient, Method, Request, Url};
 use futures::StreamExt;
@@ -133,20 +132,13 @@ impl LastFm {
     }
 }
 
-/// The error without what could hold the key: the transport's own text names the URL, the causes below do not.
+/// The error in words, with its causes. None of them holds the URL: the HTTP client takes it out.
 fn unreachable(error: &azure_core::Error) -> Error {
-    let kind = match error.kind() {
-        ErrorKind::Connection => "no connection",
-        _ => "the connection broke",
-    };
-    let mut text = kind.to_owned();
+    let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
-        // reqwest's own message ends with the URL; everything below it is about sockets and TLS.
-        if !inner.is::<reqwest::Error>() {
-            text.push_str(": ");
-            text.push_str(&inner.to_string());
-        }
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
         cause = inner.source();
     }
     Error::Unreachable(text)

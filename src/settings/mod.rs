@@ -19,6 +19,10 @@ pub struct Invalid(pub String);
 
 /// What a command cannot do without.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a question of its own"
+)]
 pub struct Needs {
     /// `LASTFM_API_KEY`
     pub key: bool,
@@ -118,7 +122,7 @@ impl Settings {
                 text("CONTROL_CONTAINER"),
                 "control",
             )?,
-            include_raw: truth("INCLUDE_RAW", text("INCLUDE_RAW"))?,
+            include_raw: truth("INCLUDE_RAW", text("INCLUDE_RAW").as_deref())?,
             users: users::parse(&text("LASTFM_USERS").unwrap_or_default())?,
             key: text("LASTFM_API_KEY").map(SecretString::from),
             target: target(
@@ -254,8 +258,8 @@ fn whole(name: &str, value: Option<String>, default: u32, max: u32) -> Result<u3
     }
 }
 
-fn truth(name: &str, value: Option<String>) -> Result<bool, Invalid> {
-    match value.as_deref().map(str::trim) {
+fn truth(name: &str, value: Option<&str>) -> Result<bool, Invalid> {
+    match value.map(str::trim) {
         None => Ok(false),
         Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
         Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),

@@ -260,7 +260,7 @@ mod tests {
         check(
             &[(
                 "X",
-                "DefaultEndpointsProtocol=https;AccountName=acc;AccountKey=a2V5==;EndpointSuffix=core.windows.net",
+                "DefaultEndpointsProtocol=https;AccountName=acc;AccountKey=a2U=;EndpointSuffix=core.windows.net",
             )],
             "https://acc.blob.core.windows.net/ https://acc.queue.core.windows.net/ key of acc",
         );

@@ -117,7 +117,6 @@ fn client_options(
         transport: Some(Transport::new(http.clone())),
         user_agent: UserAgentOptions {
             application_id: Some("lastfm-archive".to_owned()),
-            ..Default::default()
         },
         ..Default::default()
     }
@@ -181,20 +180,20 @@ impl Failure {
             _ => Self::Final,
         }
     }
+}
 
-    /// How long to wait: as long as the service asks for, else `pause` give or take a half.
-    pub(crate) fn pause(self, error: &azure_core::Error, pause: Duration) -> Duration {
-        let asked = match error.kind() {
-            ErrorKind::HttpResponse {
-                raw_response: Some(answer),
-                ..
-            } => answer
-                .headers()
-                .get_optional_str(&HeaderName::from_static("retry-after"))
-                .and_then(|value| value.parse().ok())
-                .map(Duration::from_secs),
-            _ => None,
-        };
-        asked.unwrap_or_else(|| pause.mul_f64(0.5 + fastrand::f64()))
-    }
+/// How long to wait after a failure: as long as the service asks for, else `pause` give or take a half.
+pub(crate) fn pause_after(error: &azure_core::Error, pause: Duration) -> Duration {
+    let asked = match error.kind() {
+        ErrorKind::HttpResponse {
+            raw_response: Some(answer),
+            ..
+        } => answer
+            .headers()
+            .get_optional_str(&HeaderName::from_static("retry-after"))
+            .and_then(|value| value.parse().ok())
+            .map(Duration::from_secs),
+        _ => None,
+    };
+    asked.unwrap_or_else(|| pause.mul_f64(0.5 + fastrand::f64()))
 }

@@ -11,6 +11,7 @@ use azure_core::http::policies::{Policy, PolicyResult};
 use azure_core::http::{Body, Context, Request};
 use azure_core::time::{OffsetDateTime, to_rfc7231};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// Signs with the account's key. The SDK knows tokens only; Azurite and connection strings have keys.
@@ -82,15 +83,16 @@ impl SharedKey {
             text.push_str(line);
             text.push('\n');
         }
+        // Writing to a string cannot fail.
         let own: BTreeMap<&str, &str> = headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str().trim()))
             .filter(|(name, _)| name.starts_with("x-ms-"))
             .collect();
         for (name, value) in own {
-            text.push_str(&format!("{name}:{value}\n"));
+            let _ = writeln!(text, "{name}:{value}");
         }
-        text.push_str(&format!("/{}{}", self.account, request.url().path()));
+        let _ = write!(text, "/{}{}", self.account, request.url().path());
         let mut query: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in request.url().query_pairs() {
             query
@@ -100,7 +102,7 @@ impl SharedKey {
         }
         for (name, mut values) in query {
             values.sort();
-            text.push_str(&format!("\n{name}:{}", values.join(",")));
+            let _ = write!(text, "\n{name}:{}", values.join(","));
         }
         text
     }

@@ -111,7 +111,7 @@ impl Milestone<'_> {
         }
         match outcome {
             Outcome::Done | Outcome::Stale | Outcome::Continue(..) => {
-                milestone!(info, "work item done")
+                milestone!(info, "work item done");
             }
             Outcome::PutBack(_, delay, reason) => {
                 milestone!(

@@ -1,0 +1,174 @@
+//! One work item under way: fetch, then commit.
+
+use super::blocks::{Block, Blocks};
+use super::message::{FetchPages, PAGE_SIZE_MAX};
+use super::outcome::Outcome;
+use super::pages::{Pages, Stop};
+use super::plan::Window;
+use super::range::{self, Fetched, Wanted};
+use super::report::Report;
+use crate::archive::{DataName, Landing, Place, Tail};
+use crate::environment::Environment;
+use crate::scrobble::LineWriter;
+use crate::user::User;
+use bytes::Bytes;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// After this long no further block is appended. The host kills the process at `functionTimeout`, two minutes.
+const APPEND_TIME_MAX: Duration = Duration::from_secs(85);
+
+/// Sizes of a page when larger ones fail again and again.
+const SMALLER_PAGES: [u32; 5] = [200, 50, 10, 3, 1];
+
+/// One item with what was read for it.
+pub(super) struct Step<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) item: &'a FetchPages,
+    /// Now or before, so its copies are too.
+    pub(super) redelivered: bool,
+    pub(super) user: &'a User,
+    pub(super) tail: Tail,
+    pub(super) window: Window,
+    pub(super) started: Instant,
+}
+
+impl Step<'_> {
+    /// Fetches the range, in smaller pages when larger ones fail again and again. Gives the page size that served.
+    pub(super) async fn fetch(&self, pages: &Pages<'_>) -> (Fetched, u32) {
+        let settings = &self.environment.settings;
+        let mut page_size = self.item.page_size.unwrap_or(settings.page_size);
+        loop {
+            let wanted = Wanted {
+                window: self.window,
+                standing: &self.tail.standing,
+                pages: self
+                    .item
+                    .pages
+                    .unwrap_or(settings.pages_per_item)
+                    .min(settings.pages_per_item),
+                page_size,
+                guess: self.item.total,
+            };
+            let fetched = range::fetch(pages, &wanted).await;
+            match (&fetched.stop, smaller(page_size)) {
+                (Some(Stop::Shrink(error)), Some(size)) if fetched.rows.is_empty() => {
+                    tracing::warn!(user = %self.user.name, page_size, smaller = size, %error, "a page fails again and again: trying smaller ones");
+                    page_size = size;
+                }
+                _ => return (fetched, page_size),
+            }
+        }
+    }
+
+    /// Appends what is new, and says what is left to do.
+    pub(super) async fn commit(
+        &self,
+        mut fetched: Fetched,
+        page_size: u32,
+        report: &Report<'_>,
+    ) -> anyhow::Result<Outcome> {
+        let cover = fetched.cover(&self.tail.standing);
+        let closes = cover.closes();
+        let seconds: Vec<i64> = fetched.rows.iter().map(|play| play.uts).collect();
+        let plays = cover.select(self.user.name.as_str(), std::mem::take(&mut fetched.rows));
+        let writer = LineWriter::new(self.user, self.environment.clock.now_ms());
+        let limit = self.environment.block_bytes_max;
+        let mut blocks = Blocks::new(plays.into_iter(), writer, limit).peekable();
+        let mut place: Option<Place> = None;
+        let mut landed: Option<i64> = None;
+        while let Some(block) = blocks.next() {
+            let block = block?;
+            let mut target = self.place_of(&block, place);
+            let bytes = Bytes::from(block.lines);
+            match self.environment.archive.append(&mut target, &bytes).await? {
+                Landing::Landed => report.append(block.plays, bytes.len()),
+                // Whoever was first has planned on, and sends the continuation.
+                Landing::Stale => return Ok(Outcome::Stale),
+            }
+            landed = Some(block.newest);
+            place = Some(target);
+            let in_time =
+                self.started.elapsed() < APPEND_TIME_MAX && !self.environment.stop.is_requested();
+            if !in_time && blocks.peek().is_some() {
+                let left = self.continuation(block.newest, &fetched, &seconds, page_size);
+                return Ok(Outcome::Continue(left, Duration::ZERO));
+            }
+        }
+        match landed {
+            _ if closes => Ok(Outcome::Done),
+            Some(newest) => {
+                let left = self.continuation(newest, &fetched, &seconds, page_size);
+                Ok(Outcome::after_progress(left, fetched.stop, page_size))
+            }
+            None => self.without_progress(fetched.stop, page_size),
+        }
+    }
+
+    /// Where a block must land: behind the one before, or at the archive's end, or at the start of its month.
+    fn place_of(&self, block: &Block, before: Option<Place>) -> Place {
+        let same_month = |name: &DataName| name.month == block.month;
+        if let Some(place) = before.filter(|place| same_month(&place.name)) {
+            return place;
+        }
+        match &self.tail.end {
+            Some(end) if same_month(&end.name) => Place {
+                name: end.name.clone(),
+                position: end.position,
+            },
+            _ => {
+                let name = DataName {
+                    user: self.user.name.clone(),
+                    month: block.month,
+                    part: 0,
+                };
+                Place { name, position: 0 }
+            }
+        }
+    }
+
+    /// The item that goes on behind the second `newest`.
+    fn continuation(
+        &self,
+        newest: i64,
+        fetched: &Fetched,
+        seconds: &[i64],
+        page_size: u32,
+    ) -> FetchPages {
+        // The next window starts one second before, so rows from there on are counted again.
+        let behind = seconds
+            .iter()
+            .filter(|second| **second < newest - 1)
+            .count() as u64;
+        let usual = self.environment.settings.page_size;
+        let shrunk = page_size < self.item.page_size.unwrap_or(usual);
+        // After a page that failed, sizes go up again one step an item.
+        let page_size = if shrunk {
+            page_size
+        } else {
+            larger(page_size).min(usual)
+        };
+        FetchPages {
+            from: Some(newest),
+            to: Some(fetched.to),
+            pages: self.item.pages,
+            total: Some(fetched.total.saturating_sub(behind)),
+            page_size: Some(page_size),
+            ..FetchPages::of(self.item.user.clone(), None)
+        }
+    }
+}
+
+/// The next smaller page.
+pub(super) fn smaller(page_size: u32) -> Option<u32> {
+    SMALLER_PAGES.into_iter().find(|size| *size < page_size)
+}
+
+/// The next larger page.
+fn larger(page_size: u32) -> u32 {
+    SMALLER_PAGES
+        .into_iter()
+        .rev()
+        .find(|size| *size > page_size)
+        .unwrap_or(PAGE_SIZE_MAX)
+}
