@@ -67,7 +67,11 @@ fn bad_texts() -> Vec<(String, &'static str)> {
 fn noise(bytes: usize) -> String {
     let mut text = "x".to_owned();
     while text.len() + 3 <= bytes {
-        text.push(if text.len() % 7 == 0 { '音' } else { 'q' });
+        text.push(if text.len().is_multiple_of(7) {
+            '音'
+        } else {
+            'q'
+        });
     }
     text
 }

@@ -1,10 +1,11 @@
 //! The checker tests itself: each way in which an archive can be wrong is noticed.
 
+use std::io::Write;
+
 use fake_lastfm::Play;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use crate::support::blob_checker::{Truth, compare};
+use crate::support::blob_checker::{Truth, compare, hex_id};
 
 const MAY: &str = "user=rj/year=2024/month=05/part-0.ndjson";
 const FIRST: i64 = 1_715_000_000;
@@ -24,11 +25,7 @@ fn line(play: &Play, ordinal: u32) -> Value {
         "rj\u{1f}{}\u{1f}{}\u{1f}{}\u{1f}{ordinal}",
         play.uts, play.artist, play.track
     );
-    let hash = Sha256::digest(text);
-    let id: String = hash[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let id = hex_id(&text);
     json!({
         "username": "rj", "artist": play.artist, "track": play.track, "normalized_title": play.track,
         "album": "", "uts": play.uts, "local_time": jiff::Timestamp::from_second(play.uts).unwrap().to_string(),
@@ -49,8 +46,11 @@ fn lines() -> Vec<Value> {
 }
 
 fn file(lines: &[Value]) -> Vec<u8> {
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    text.into_bytes()
+    let mut bytes = Vec::new();
+    for line in lines {
+        writeln!(bytes, "{line}").unwrap();
+    }
+    bytes
 }
 
 fn check(files: &[(String, Vec<u8>)]) -> Result<(), String> {
@@ -116,4 +116,11 @@ fn a_wrong_archive_is_wrong_with_its_reason() {
     torn.pop();
     let torn = check(&[(MAY.to_owned(), torn)]).unwrap_err();
     assert!(torn.contains("line feed"), "{torn}");
+}
+
+#[test]
+fn the_id_of_a_known_play_is_known() {
+    // `printf 'rj\x1f1700000000\x1fA\x1fone\x1f0' | sha256sum`
+    let id = hex_id("rj\u{1f}1700000000\u{1f}A\u{1f}one\u{1f}0");
+    assert_eq!(id, "5dbd9da26b8b54ea829bd2b8543827b9");
 }

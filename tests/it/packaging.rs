@@ -298,7 +298,7 @@ fn every_module_says_first_what_it_is_for() {
         .into_iter()
         .filter(|path| !fs::read_to_string(path).unwrap().starts_with("//! "))
         .collect();
-    assert_eq!(silent, [PathBuf::new(); 0]);
+    assert!(silent.is_empty(), "{silent:?}");
 }
 
 #[test]
@@ -313,5 +313,5 @@ fn no_test_sleeps_or_is_ignored() {
             words.iter().any(|word| text.contains(word))
         })
         .collect();
-    assert_eq!(offenders, [PathBuf::new(); 0]);
+    assert!(offenders.is_empty(), "{offenders:?}");
 }

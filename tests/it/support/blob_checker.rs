@@ -105,12 +105,12 @@ fn compare_plays(truth: &[Play], archived: &[Value]) -> Result<(), String> {
     expected.sort_by_key(|play| play.uts);
     let found: Vec<Play> = archived.iter().map(play).collect();
     let mut balance: HashMap<&Play, i64> = HashMap::new();
-    expected
-        .iter()
-        .for_each(|play| *balance.entry(play).or_default() += 1);
-    found
-        .iter()
-        .for_each(|play| *balance.entry(play).or_default() -= 1);
+    for play in &expected {
+        *balance.entry(play).or_default() += 1;
+    }
+    for play in &found {
+        *balance.entry(play).or_default() -= 1;
+    }
     let missing: Vec<_> = balance.iter().filter(|(_, count)| **count > 0).collect();
     let surplus: Vec<_> = balance.iter().filter(|(_, count)| **count < 0).collect();
     if !missing.is_empty() || !surplus.is_empty() {
@@ -207,15 +207,18 @@ fn check_ids(user: &str, rows: &[Value]) -> Result<(), String> {
         ]
         .join("\u{1f}");
         let ordinal = ordinals.entry(start.clone()).or_default();
-        let hash = Sha256::digest(format!("{start}\u{1f}{ordinal}"));
+        let wanted = hex_id(&format!("{start}\u{1f}{ordinal}"));
         *ordinal += 1;
-        let wanted: String = hash[..16]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
         if row["id"] != wanted {
             return Err(format!("the id of {row} should be {wanted}"));
         }
     }
     Ok(())
+}
+
+/// The first 32 hex digits of SHA-256.
+pub(crate) fn hex_id(text: &str) -> String {
+    let hash = Sha256::digest(text);
+    let number = u128::from_be_bytes(hash[..16].try_into().unwrap());
+    format!("{number:032x}")
 }
