@@ -8,5 +8,15 @@
     reason = "a test stops at the first surprise and says what it was"
 )]
 
+mod bad_input;
+mod budget;
+mod checker;
+mod delivery;
+mod enqueue;
 mod harness;
+mod host_protocol;
+mod packaging;
+mod pipeline;
+mod startup;
 mod support;
+mod trouble;

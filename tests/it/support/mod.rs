@@ -9,6 +9,9 @@
 )]
 
 pub(crate) mod azurite;
+pub(crate) mod blob_checker;
 pub(crate) mod functions_host;
 pub(crate) mod package;
+pub(crate) mod proxy;
 pub(crate) mod storage;
+pub(crate) mod world;

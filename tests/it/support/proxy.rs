@@ -1,0 +1,220 @@
+//! A proxy in front of Azurite that sees what the program really does with its storage, and can get in the way.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::azurite::{ACCOUNT, ACCOUNT_KEY, Azurite};
+use super::world::read_message;
+
+/// One request that came by.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    /// Path without the account.
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) body: Bytes,
+    /// What Azurite answered; none while it has not, or never will.
+    pub(crate) status: Option<u16>,
+}
+
+/// How to get in the way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trouble {
+    /// The request does not reach Azurite and gets no answer.
+    Hold,
+    /// Azurite carries the request out, and the answer says that it failed.
+    LoseAnswer,
+    /// The request does not reach Azurite; the answer has this status.
+    Refuse(u16),
+}
+
+type Predicate = Box<dyn Fn(&Call) -> bool + Send>;
+
+struct Shared {
+    target: String,
+    http: reqwest::Client,
+    calls: watch::Sender<Vec<Call>>,
+    rules: Mutex<Vec<(usize, Predicate, Trouble)>>,
+}
+
+/// A running proxy for one of Azurite's services; it lives as long as the test's runtime.
+pub(crate) struct Proxy {
+    endpoint: String,
+    shared: Arc<Shared>,
+}
+
+impl Call {
+    /// Whether it appends a block.
+    pub(crate) fn is_append(&self) -> bool {
+        self.method == Method::PUT && self.query.contains("comp=appendblock")
+    }
+
+    /// Whether it puts a message on this queue.
+    pub(crate) fn is_message_to(&self, queue: &str) -> bool {
+        self.method == Method::POST && self.path == format!("/{queue}/messages")
+    }
+
+    /// The message that it puts, and its delay in seconds.
+    #[track_caller]
+    pub(crate) fn message(&self) -> (Value, i64) {
+        let xml = std::str::from_utf8(&self.body).unwrap();
+        let (_, rest) = xml.split_once("<MessageText>").unwrap();
+        let (text, _) = rest.split_once("</MessageText>").unwrap();
+        let delay = self
+            .query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("visibilitytimeout="));
+        let delay = delay.map_or(0, |seconds| seconds.parse().unwrap());
+        (read_message(text), delay)
+    }
+}
+
+impl Proxy {
+    /// In front of the queue service.
+    pub(crate) async fn of_queues() -> Self {
+        Self::of(&Azurite::start().queue_endpoint()).await
+    }
+
+    /// In front of the blob service.
+    pub(crate) async fn of_blobs() -> Self {
+        Self::of(&Azurite::start().blob_endpoint()).await
+    }
+
+    async fn of(target: &str) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let endpoint = format!("http://{}/{ACCOUNT}", listener.local_addr().unwrap());
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .build()
+            .unwrap();
+        let shared = Arc::new(Shared {
+            target: target.to_owned(),
+            http,
+            calls: watch::Sender::new(Vec::new()),
+            rules: Mutex::default(),
+        });
+        let router = Router::new()
+            .fallback(forward)
+            .with_state(Arc::clone(&shared));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { endpoint, shared }
+    }
+
+    /// A connection string with the account's key; each service directly or through a proxy.
+    pub(crate) fn connection_string(blobs: Option<&Self>, queues: Option<&Self>) -> String {
+        let azurite = Azurite::start();
+        let blob = blobs.map_or_else(|| azurite.blob_endpoint(), |proxy| proxy.endpoint.clone());
+        let queue = queues.map_or_else(|| azurite.queue_endpoint(), |proxy| proxy.endpoint.clone());
+        format!(
+            "AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={blob};QueueEndpoint={queue}"
+        )
+    }
+
+    /// Gets in the way of the next `times` requests that match.
+    pub(crate) fn trouble(
+        &self,
+        times: usize,
+        predicate: impl Fn(&Call) -> bool + Send + 'static,
+        trouble: Trouble,
+    ) {
+        let mut rules = self.shared.rules.lock().unwrap();
+        rules.push((times, Box::new(predicate), trouble));
+    }
+
+    /// Everything that came by so far.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.shared.calls.borrow().clone()
+    }
+
+    /// The requests so far that match.
+    pub(crate) fn calls_where(&self, predicate: impl Fn(&Call) -> bool) -> Vec<Call> {
+        let mut calls = self.calls();
+        calls.retain(predicate);
+        calls
+    }
+
+    /// The messages that the service took for this queue so far, each with its delay in seconds.
+    #[track_caller]
+    pub(crate) fn messages_to(&self, queue: &str) -> Vec<(Value, i64)> {
+        let calls = self.calls_where(|call| call.is_message_to(queue) && call.status == Some(201));
+        calls.iter().map(Call::message).collect()
+    }
+
+    /// Waits until a request that matches has come.
+    pub(crate) async fn seen(&self, predicate: impl Fn(&Call) -> bool) {
+        let mut calls = self.shared.calls.subscribe();
+        calls
+            .wait_for(|calls| calls.iter().any(&predicate))
+            .await
+            .unwrap();
+    }
+}
+
+impl Shared {
+    fn trouble_for(&self, call: &Call) -> Option<Trouble> {
+        let mut rules = self.rules.lock().unwrap();
+        let (times, _, trouble) = rules
+            .iter_mut()
+            .find(|(times, predicate, _)| *times > 0 && predicate(call))?;
+        *times -= 1;
+        Some(*trouble)
+    }
+}
+
+async fn forward(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let path = uri.path().strip_prefix(&format!("/{ACCOUNT}")).unwrap();
+    let call = Call {
+        method: method.clone(),
+        path: path.to_owned(),
+        query: uri.query().unwrap_or_default().to_owned(),
+        body: body.clone(),
+        status: None,
+    };
+    let trouble = shared.trouble_for(&call);
+    let query = call.query.clone();
+    let mut index = 0;
+    shared.calls.send_modify(|calls| {
+        index = calls.len();
+        calls.push(call);
+    });
+    match trouble {
+        Some(Trouble::Hold) => std::future::pending().await,
+        Some(Trouble::Refuse(status)) => {
+            return StatusCode::from_u16(status).unwrap().into_response();
+        }
+        Some(Trouble::LoseAnswer) | None => {}
+    }
+    let url = format!("{}{path}?{query}", shared.target);
+    let mut headers = headers;
+    headers.remove("host");
+    let request = shared.http.request(method, url).headers(headers).body(body);
+    let answer = request.send().await.unwrap();
+    let status = answer.status();
+    shared
+        .calls
+        .send_modify(|calls| calls[index].status = Some(status.as_u16()));
+    if matches!(trouble, Some(Trouble::LoseAnswer)) {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    let mut headers = answer.headers().clone();
+    headers.remove("transfer-encoding");
+    headers.remove("connection");
+    let body = answer.bytes().await.unwrap();
+    (status, headers, Body::from(body)).into_response()
+}
