@@ -8,15 +8,6 @@
     reason = "a test stops at the first surprise and says what it was"
 )]
 
-mod bad_input;
-mod budget;
-mod checker;
-mod delivery;
-mod enqueue;
+mod app;
 mod harness;
-mod host_protocol;
-mod packaging;
-mod pipeline;
-mod startup;
 mod support;
-mod trouble;
