@@ -9,4 +9,6 @@
 )]
 
 mod harness;
+mod moving_history;
 mod support;
+mod sync;

@@ -9,6 +9,10 @@
 )]
 
 pub(crate) mod azurite;
+pub(crate) mod checker;
 pub(crate) mod functions_host;
+pub(crate) mod moving;
 pub(crate) mod package;
+pub(crate) mod program;
 pub(crate) mod storage;
+pub(crate) mod world;
