@@ -8,7 +8,11 @@
     reason = "a test stops at the first surprise and says what it was"
 )]
 
+mod cli;
+mod dry_run;
 mod harness;
 mod moving_history;
+
 mod support;
 mod sync;
+mod trouble;

@@ -73,7 +73,12 @@ fn deletions_shift_the_pages_back_and_nothing_else_is_lost() {
                 history.delete(history.len() / 2);
             }
         });
-        moving.sync().expect(0);
+        // A history that changes before every single answer may be given up, but not taken down wrong.
+        let mut gave_up = 0;
+        while moving.sync().code() == 2 {
+            gave_up += 1;
+            assert!(every == 1 && gave_up < 5, "gave up at one in {every}");
+        }
         moving.lines().assert_between(&moving.truth(), &plain(200));
     }
 }

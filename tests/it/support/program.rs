@@ -102,6 +102,17 @@ impl Running {
         );
     }
 
+    /// Blocks until stderr holds this text or the program has ended; one of them must come in time.
+    #[track_caller]
+    pub(crate) fn ends_or_says(&self, text: &str, patience: Duration) {
+        let seen = self.stderr.wait_for(text, patience);
+        let ended = self.stderr.text.0.lock().unwrap().closed;
+        assert!(
+            ended || seen.contains(text),
+            "no end and no `{text}` within {patience:?}, only:\n{seen}"
+        );
+    }
+
     /// Waits for the end.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Ran {
@@ -170,6 +181,12 @@ impl Ran {
     /// How often stderr holds this text.
     pub(crate) fn count(&self, text: &str) -> usize {
         self.stderr.matches(text).count()
+    }
+
+    /// The lines of stderr that begin an error.
+    pub(crate) fn errors(&self) -> usize {
+        let lines = self.stderr.lines();
+        lines.filter(|line| line.starts_with("error")).count()
     }
 
     /// The lines of stdout as JSON.

@@ -1,0 +1,78 @@
+//! `sync --dry-run` writes nothing at all, and what it announces is what `sync` then archives.
+
+use fake_lastfm::Bound;
+
+use crate::support::world::{World, made_up, plain, play};
+
+/// The count that a dry run announces for `alice`.
+#[track_caller]
+fn announced(world: &World, page_size: &str) -> i64 {
+    let before = (world.archive().exists(), world.snapshot());
+    let program = world.program(&["sync", "--dry-run", "--json"]);
+    let ran = program.set("LASTFM_PAGE_SIZE", page_size).run().expect(0);
+    assert_eq!(
+        (world.archive().exists(), world.snapshot()),
+        before,
+        "it wrote"
+    );
+    let [line] = &ran.json_lines()[..] else {
+        panic!("{ran:?}")
+    };
+    assert_eq!(line["user"], "alice");
+    line["plays"].as_i64().unwrap()
+}
+
+/// A dry run announces as many plays as the sync after it archives.
+#[track_caller]
+fn announces_what_is_archived(world: &World, page_size: &str, plays: i64) {
+    assert_eq!(announced(world, page_size), plays, "pages of {page_size}");
+    let program = world.sync().argument("--json");
+    let ran = program.set("LASTFM_PAGE_SIZE", page_size).run().expect(0);
+    assert_eq!(ran.json_lines()[0]["plays"], plays, "pages of {page_size}");
+}
+
+#[test]
+fn a_dry_run_counts_and_does_not_even_make_the_directory() {
+    let world = World::of_users(&[("Alice", made_up(40, 450)), ("bob", plain(3))]);
+    let ran = world.program(&["sync", "--dry-run"]).run().expect(0);
+    assert!(!world.archive().exists());
+    assert!(ran.stdout.contains("alice: 450 plays"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("bob: 3 plays"), "{}", ran.stdout);
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn the_count_of_a_dry_run_is_right_for_every_page_size_and_reading_of_the_bounds() {
+    for from in [Bound::Inclusive, Bound::Exclusive] {
+        for page_size in ["1", "2", "7", "200"] {
+            let mut history = plain(30);
+            // The newest second is shared, and the second before it is taken.
+            history.extend([play(4_999, "x"), play(5_000, "y"), play(5_000, "z")]);
+            let world = World::of(history);
+            world.configure(|config| config.from_bound = from);
+            announces_what_is_archived(&world, page_size, 33);
+            announces_what_is_archived(&world, page_size, 0);
+            world.change(|history| {
+                history.add_all((0..4).map(|second| play(6_000 + second, "new")))
+            });
+            announces_what_is_archived(&world, page_size, 4);
+        }
+    }
+}
+
+#[test]
+fn a_dry_run_counts_a_play_added_at_the_newest_archived_second() {
+    let world = World::of(vec![play(0, "a"), play(9, "b")]);
+    world.sync_well(&[]);
+    world.change(|history| history.add(play(9, "c")));
+    announces_what_is_archived(&world, "200", 1);
+}
+
+#[test]
+fn a_dry_run_of_an_unknown_user_is_the_callers_input() {
+    let world = World::of(plain(3));
+    let program = world.program(&["sync", "--dry-run", "ghost", "alice"]);
+    let ran = program.run().expect(1).says("error: ghost").says("hint: ");
+    assert!(ran.stdout.contains("alice: 3 plays"), "{}", ran.stdout);
+    assert!(!world.archive().exists());
+}
