@@ -9,6 +9,7 @@
 )]
 
 mod cli;
+mod directory;
 mod dry_run;
 mod harness;
 mod moving_history;
