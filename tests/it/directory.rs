@@ -36,6 +36,11 @@ fn archived(plays: Vec<Play>) -> (World, std::path::PathBuf) {
 fn a_torn_end_is_cut_and_fetched_again_wherever_it_was_torn() {
     let mut history = plain(4);
     history.extend((0..3).map(|number| play(40 * DAY, &format!("é {number}"))));
+    history.extend([
+        play(40 * DAY, "é 1"),
+        play(40 * DAY, "é 2"),
+        play(40 * DAY, "é 1"),
+    ]);
     let (world, newest) = archived(history);
     let whole = fs::read(&newest).unwrap();
     // The newest file holds one tied second only, so most cuts leave a part of it.

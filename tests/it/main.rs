@@ -12,8 +12,10 @@ mod cli;
 mod directory;
 mod dry_run;
 mod harness;
+mod lastfm_bodies;
 mod moving_history;
 
+mod settings;
 mod support;
 mod sync;
 mod trouble;

@@ -377,3 +377,16 @@ fn every_request_names_the_program_and_asks_for_json() {
         }
     });
 }
+
+#[test]
+fn a_second_too_large_for_one_append_is_archived_whole() {
+    let mut history = plain(3);
+    let title = "long ".repeat(300);
+    history.extend((0..3_000).map(|number| play(500, &format!("{title}{number}"))));
+    history.push(play(501, "end"));
+    let world = World::of(history);
+    world.sync_well(&[("LASTFM_PAGE_SIZE", "1000")]);
+    world.assert_complete();
+    world.sync_well(&[]);
+    world.assert_complete();
+}
