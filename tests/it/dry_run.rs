@@ -53,7 +53,7 @@ fn the_count_of_a_dry_run_is_right_for_every_page_size_and_reading_of_the_bounds
             announces_what_is_archived(&world, page_size, 33);
             announces_what_is_archived(&world, page_size, 0);
             world.change(|history| {
-                history.add_all((0..4).map(|second| play(6_000 + second, "new")))
+                history.add_all((0..4).map(|second| play(6_000 + second, "new")));
             });
             announces_what_is_archived(&world, page_size, 4);
         }

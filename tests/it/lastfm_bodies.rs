@@ -286,7 +286,9 @@ fn recorded_bodies_are_read_as_their_numbers_say() {
 
 /// Past the test runner's capture: how much was checked is worth a line in every run.
 fn tell(line: &str) {
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    std::io::stderr()
+        .write_all(format!("{line}\n").as_bytes())
+        .unwrap();
 }
 
 /// A likely status, whose body it is, which page, and what must become of it, judged from the bare JSON.
