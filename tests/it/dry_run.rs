@@ -1,8 +1,11 @@
 //! `sync --dry-run` writes nothing at all, and what it announces is what `sync` then archives.
 
-use fake_lastfm::Bound;
+use std::time::{Duration, Instant};
 
-use crate::support::world::{World, made_up, plain, play};
+use fake_lastfm::{Bound, Fault, Play};
+use nix::sys::signal::Signal;
+
+use crate::support::world::{World, made_up, now, plain, play};
 
 /// The count that a dry run announces for `alice`.
 #[track_caller]
@@ -75,4 +78,45 @@ fn a_dry_run_of_an_unknown_user_is_the_callers_input() {
     let ran = program.run().expect(1).says("error: ghost").says("hint: ");
     assert!(ran.stdout.contains("alice: 3 plays"), "{}", ran.stdout);
     assert!(!world.archive().exists());
+}
+
+#[test]
+fn a_dry_run_does_not_count_what_last_fm_s_clock_has_not_reached() {
+    let world = World::of(plain(3));
+    world.change(|history| history.add(Play::new(now() - 100, "A", "soon")));
+    world.configure(|config| config.date_skew_seconds = -3_600);
+    announces_what_is_archived(&world, "200", 3);
+}
+
+#[test]
+fn a_dry_run_survives_passing_trouble() {
+    let world = World::of(plain(3));
+    for fault in [Fault::plain_500(), Fault::Reset, Fault::EmptyBody] {
+        world.fault(fault);
+        assert_eq!(announced(&world, "200"), 3);
+    }
+}
+
+#[test]
+fn a_rate_limit_stops_a_dry_run_for_all_users() {
+    let world = World::of_users(&[("Alice", plain(3)), ("bob", plain(3))]);
+    world.fault_when(usize::MAX, |_| true, Fault::error(29));
+    let running = world.program(&["sync", "--dry-run"]).start();
+    running.ends_or_says("waiting", Duration::from_secs(10));
+    running.signal(Signal::SIGINT);
+    running.finish().expect(2);
+    assert_eq!(world.take_requests(), 1);
+}
+
+#[test]
+fn a_dry_run_ends_when_it_is_told_to() {
+    let world = World::of(plain(3));
+    world.fault(Fault::Hang);
+    let running = world.program(&["sync", "--dry-run"]).start();
+    let minute = Duration::from_mins(1);
+    assert!(world.server.wait_until_requests(1, minute));
+    let told = Instant::now();
+    running.signal(Signal::SIGINT);
+    running.finish().expect(2);
+    assert!(told.elapsed() < Duration::from_secs(10));
 }
