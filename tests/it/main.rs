@@ -8,14 +8,6 @@
     reason = "a test stops at the first surprise and says what it was"
 )]
 
-mod checker_is_strict;
-mod cli;
-mod directory;
-mod dry_run;
+mod command;
 mod harness;
-mod lastfm_bodies;
-mod moving_history;
-mod settings;
 mod support;
-mod sync;
-mod trouble;

@@ -15,4 +15,4 @@ pub(crate) mod moving;
 pub(crate) mod package;
 pub(crate) mod program;
 pub(crate) mod storage;
-pub(crate) mod world;
+pub(crate) mod local_world;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::panic::catch_unwind;
 
-use crate::support::world::{DAY, World, play};
+use crate::support::local_world::{DAY, World, play};
 
 /// Changes the lines of one data file.
 type Damage = fn(&mut Vec<String>);

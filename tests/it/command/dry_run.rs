@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use fake_lastfm::{Bound, Fault, Play};
 use nix::sys::signal::Signal;
 
-use crate::support::world::{World, made_up, now, plain, play};
+use crate::support::local_world::{World, made_up, now, plain, play};
 
 /// The count that a dry run announces for `alice`.
 #[track_caller]

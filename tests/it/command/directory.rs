@@ -11,7 +11,7 @@ use std::time::Duration;
 use fake_lastfm::{Fault, Play};
 use nix::sys::signal::Signal;
 
-use crate::support::world::{DAY, World, made_up, now, plain, play};
+use crate::support::local_world::{DAY, World, made_up, now, plain, play};
 
 /// Forty pages in ten items.
 const SMALL: [(&str, &str); 2] = [("LASTFM_PAGE_SIZE", "10"), ("PAGES_PER_ITEM", "4")];

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use fake_lastfm::{Bound, EmptyShape, Numbers, OneRowShape, PastTheEnd, Play, histories};
 
 use crate::support::checker;
-use crate::support::world::{DAY, NEW_YEAR_2020, World, made_up, now, plain, play};
+use crate::support::local_world::{DAY, NEW_YEAR_2020, World, made_up, now, plain, play};
 
 #[test]
 fn three_users_are_archived_completely_and_in_order() {
