@@ -9,5 +9,6 @@
 )]
 
 mod app;
+mod command;
 mod harness;
 mod support;

@@ -10,8 +10,12 @@
 
 pub(crate) mod azurite;
 pub(crate) mod blob_checker;
+pub(crate) mod checker;
 pub(crate) mod functions_host;
+pub(crate) mod local_world;
+pub(crate) mod moving;
 pub(crate) mod package;
+pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod storage;
 pub(crate) mod world;

@@ -1,0 +1,11 @@
+//! The command line, from outside: the program, a fake Last.fm, a directory.
+
+mod checker_is_strict;
+mod cli;
+mod directory;
+mod dry_run;
+mod lastfm_bodies;
+mod moving_history;
+mod settings;
+mod sync;
+mod trouble;
