@@ -6,14 +6,14 @@
 //! in memory.
 
 use crate::clock::{Clock, duration_of_ms, milliseconds};
-use crate::storage::{StorageClients, is_code, make_container};
+use crate::storage::{BlobClients, is_code, make_container};
 use anyhow::{Context, bail};
 use azure_core::http::{Etag, RequestContent};
 use azure_storage_blob::models::BlobClientUploadOptions;
 use azure_storage_blob::{BlobClient, BlobContainerClient};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -28,6 +28,9 @@ pub const PAUSE_MAX: Duration = Duration::from_mins(15);
 /// A budget further ahead than this was written by a broken clock: nothing here ever reserves so far.
 const AHEAD_MAX_MS: i64 = 60 * 60 * 1_000;
 
+/// The longest lead of a reservation: slower storage than this is trouble of its own.
+const LEAD_MAX_MS: i64 = 2_000;
+
 /// How often a lost race for the blob is run again. Each loser pauses a little longer than the round before.
 const RACES_MAX: u32 = 30;
 
@@ -39,6 +42,11 @@ pub struct Budget {
     interval_ms: Option<i64>,
     clock: Clock,
     store: Store,
+    /// How long the last reservation took: the next one starts no earlier than that, or it would be over
+    /// before its acknowledgement.
+    lead_ms: AtomicI64,
+    /// Until when this process knows that everybody pauses, whatever it still has reserved.
+    paused_until_ms: AtomicI64,
 }
 
 enum Store {
@@ -64,35 +72,36 @@ pub struct Busy {
 impl Budget {
     /// A budget for one process. `rate` is in requests per second; 0 means no limit.
     pub fn in_memory(rate: f64, clock: Clock) -> Self {
-        Self {
-            interval_ms: interval_ms(rate),
-            clock,
-            store: Store::Memory(Mutex::new(0)),
-        }
+        Self::new(rate, clock, Store::Memory(Mutex::new(0)))
     }
 
     /// The budget that all instances share, in the control container of the archive's account.
-    pub fn in_blob(rate: f64, clock: Clock, clients: &StorageClients, container: &str) -> Self {
-        let container = clients.blobs().blob_container_client(container);
+    pub fn in_blob(rate: f64, clock: Clock, clients: &BlobClients, container: &str) -> Self {
+        let container = clients.retrying.blob_container_client(container);
         let blob = container.blob_client(BLOB_NAME);
-        let store = Store::Blob(Box::new(BudgetBlob { container, blob }), Mutex::new(()));
+        let blob = Box::new(BudgetBlob { container, blob });
+        Self::new(rate, clock, Store::Blob(blob, Mutex::new(())))
+    }
+
+    fn new(rate: f64, clock: Clock, store: Store) -> Self {
+        let (lead_ms, paused_until_ms) = (AtomicI64::new(0), AtomicI64::new(0));
         Self {
             interval_ms: interval_ms(rate),
             clock,
             store,
+            lead_ms,
+            paused_until_ms,
         }
     }
 
     /// Reserves the next `count` free intervals, unless they lie too far ahead.
     async fn reserve(&self, interval_ms: i64, count: u32) -> anyhow::Result<Result<Portion, Busy>> {
+        let asked_ms = self.clock.now_ms();
+        let lead_ms = self.lead_ms.load(Ordering::Relaxed);
         let advance = |free_at_ms: i64| {
             // The clock is asked after the budget was read, for its answer may have corrected it.
             let now_ms = self.clock.now_ms();
-            let start_ms = if free_at_ms > now_ms + AHEAD_MAX_MS {
-                now_ms
-            } else {
-                free_at_ms.max(now_ms)
-            };
+            let start_ms = believable(free_at_ms, now_ms).max(now_ms + lead_ms);
             let wait = duration_of_ms(start_ms - now_ms);
             if wait > WAIT_MAX {
                 return Err(Busy { wait });
@@ -112,9 +121,10 @@ impl Budget {
             }
             Store::Blob(blob, gate) => {
                 let _turn = gate.lock().await;
-                blob.update(advance)
-                    .await
-                    .context("cannot reserve requests in the control container")
+                let reserved = blob.update(advance).await;
+                let took_ms = (self.clock.now_ms() - asked_ms).clamp(0, LEAD_MAX_MS);
+                self.lead_ms.store(took_ms, Ordering::Relaxed);
+                reserved.context("cannot reserve requests in the control container")
             }
         }
     }
@@ -122,7 +132,10 @@ impl Budget {
     /// Makes every instance pause, after Last.fm limited the rate. Returns how long.
     pub async fn pause(&self, asked: Option<Duration>) -> anyhow::Result<Duration> {
         let pause = asked.unwrap_or(PAUSE_MIN).clamp(PAUSE_MIN, PAUSE_MAX);
-        let advance = |free_at_ms: i64| free_at_ms.max(self.clock.now_ms() + milliseconds(pause));
+        let now_ms = self.clock.now_ms();
+        let end_ms = now_ms + milliseconds(pause);
+        self.paused_until_ms.fetch_max(end_ms, Ordering::Relaxed);
+        let advance = |free_at_ms: i64| believable(free_at_ms, now_ms).max(end_ms);
         match &self.store {
             Store::Memory(number) => {
                 let mut free_at_ms = number.lock().await;
@@ -135,6 +148,15 @@ impl Budget {
             }
         }
         Ok(pause)
+    }
+}
+
+/// The number that was read, unless a broken clock has written it.
+fn believable(free_at_ms: i64, now_ms: i64) -> i64 {
+    if free_at_ms > now_ms + AHEAD_MAX_MS {
+        now_ms
+    } else {
+        free_at_ms
     }
 }
 
@@ -183,8 +205,19 @@ impl<'a> Pacer<'a> {
                 Ok(start_ms) => start_ms,
                 Err(busy) => return Ok(Err(busy)),
             };
-            tokio::time::sleep(duration_of_ms(start_ms - self.budget.clock.now_ms())).await;
-            if self.budget.clock.now_ms() < start_ms + interval_ms {
+            let clock = &self.budget.clock;
+            // More than once when the clock was corrected meanwhile.
+            while clock.now_ms() < start_ms {
+                tokio::time::sleep(duration_of_ms(start_ms - clock.now_ms())).await;
+            }
+            let now_ms = clock.now_ms();
+            let paused_until_ms = self.budget.paused_until_ms.load(Ordering::Relaxed);
+            if now_ms < paused_until_ms {
+                return Ok(Err(Busy {
+                    wait: duration_of_ms(paused_until_ms - now_ms),
+                }));
+            }
+            if now_ms < start_ms + interval_ms {
                 return Ok(Ok(()));
             }
         }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A difference to the storage's clock up to this many milliseconds is noise: `Date` headers have whole
-/// seconds, and an answer takes time to arrive.
+/// A difference to the storage's clock up to this many milliseconds is tolerated.
 const TOLERATED_SKEW_MS: i64 = 2_000;
 
 /// Milliseconds since 1970, corrected by the storage service when this machine's clock is off.
@@ -55,26 +54,25 @@ impl Clock {
     }
 
     /// Learns from the storage's `Date` header (seconds since 1970) how far this machine's clock is off.
+    /// `before_ms` and `after_ms` are this clock's time of the request and of its answer: the service wrote the date
+    /// in between.
     ///
     /// Every instance corrects by the same storage account, so all of them agree on the request budget.
-    pub fn observe(&self, storage_date: i64) {
-        // The header has whole seconds: the middle of that second is the best guess.
-        let skew_ms = storage_date * 1_000 + 500 - self.own_ms();
-        let correction_ms = if skew_ms.abs() > TOLERATED_SKEW_MS {
-            skew_ms
+    pub fn observe(&self, date: i64, before_ms: i64, after_ms: i64) {
+        // The header has whole seconds.
+        let (earliest_ms, latest_ms) = (date * 1_000, date * 1_000 + 999);
+        let skew_ms = if latest_ms < before_ms - TOLERATED_SKEW_MS {
+            latest_ms - before_ms
+        } else if earliest_ms > after_ms + TOLERATED_SKEW_MS {
+            earliest_ms - after_ms
         } else {
-            0
+            return;
         };
-        let before_ms = self.correction_ms.load(Ordering::Relaxed);
-        if (correction_ms - before_ms).abs() > TOLERATED_SKEW_MS {
-            tracing::warn!(
-                skew_ms,
-                "this machine's clock differs from the storage's: the storage's is used"
-            );
-            self.correction_ms.store(correction_ms, Ordering::Relaxed);
-        } else if correction_ms == 0 {
-            self.correction_ms.store(0, Ordering::Relaxed);
-        }
+        tracing::warn!(
+            skew_ms,
+            "this machine's clock differs from the storage's: the storage's is used"
+        );
+        self.correction_ms.fetch_add(skew_ms, Ordering::Relaxed);
     }
 
     fn own_ms(&self) -> i64 {
@@ -103,4 +101,29 @@ pub(crate) fn milliseconds(duration: Duration) -> i64 {
 /// `ms` milliseconds as a duration; nothing for the past.
 pub(crate) fn duration_of_ms(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_off_follows_the_storage_s() {
+        let clock = Clock::following_tokio(1_030_000);
+        clock.observe(1_000, clock.now_ms(), clock.now_ms());
+        assert_eq!(clock.now_ms(), 1_000_999);
+        clock.observe(1_060, clock.now_ms(), clock.now_ms());
+        assert_eq!(clock.now(), 1_060);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_and_two_seconds_are_no_skew() {
+        let clock = Clock::following_tokio(1_000_000);
+        // The date was written at once, the answer took ten seconds; and the other way round.
+        clock.observe(1_000, 1_000_000, 1_010_000);
+        clock.observe(1_010, 1_000_000, 1_010_000);
+        clock.observe(998, 1_000_000, 1_000_000);
+        clock.observe(1_002, 1_000_000, 1_000_000);
+        assert_eq!(clock.now_ms(), 1_000_000);
+    }
 }

@@ -7,7 +7,7 @@ use crate::fetch_pages::BLOCK_BYTES_MAX;
 use crate::lastfm::LastFm;
 use crate::queue::WorkQueue;
 use crate::settings::{Settings, Target};
-use crate::storage::{Connection, StorageClients};
+use crate::storage::{BlobClients, Connection};
 use crate::user::{User, UserName};
 use azure_core::http::HttpClient;
 use jiff::tz::TimeZone;
@@ -81,7 +81,7 @@ impl Environment {
                 setting,
                 connection,
             } => {
-                let clients = StorageClients::new(setting, connection, &http, &clock)?;
+                let clients = BlobClients::new(setting, connection, &http, &clock)?;
                 let blobs = AppendBlobs::new(&clients, &settings.archive_container);
                 let budget =
                     Budget::in_blob(rate, clock.clone(), &clients, &settings.control_container);

@@ -5,7 +5,7 @@
 
 use crate::clock::{Clock, milliseconds};
 use crate::fetch_pages::FetchPages;
-use crate::storage::{Connection, StorageClients, is_code};
+use crate::storage::{Connection, is_code, queue_client};
 use anyhow::Context;
 use azure_core::base64;
 use azure_core::http::HttpClient;
@@ -75,10 +75,7 @@ impl WorkQueue {
         http: &Arc<dyn HttpClient>,
         clock: &Clock,
     ) -> anyhow::Result<Self> {
-        let clients = StorageClients::new("AzureWebJobsStorage", host_storage, http, clock)?;
-        let queues = clients
-            .queues()
-            .context("`AzureWebJobsStorage` has no queue service")?;
+        let queues = queue_client("AzureWebJobsStorage", host_storage, http, clock)?;
         Ok(Self {
             work: queues.queue_client(name)?,
             poison: queues.queue_client(&format!("{name}-poison"))?,

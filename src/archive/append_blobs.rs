@@ -5,7 +5,7 @@
 //! into a refusal of what had landed.
 
 use super::{Appended, DataFile, DataName, Place};
-use crate::storage::{Failure, StorageClients, is_code, pause_after};
+use crate::storage::{BlobClients, Failure, is_code, pause_after};
 use crate::user::UserName;
 use anyhow::Context;
 use azure_storage_blob::models::{
@@ -19,7 +19,8 @@ use std::num::NonZero;
 use std::ops::Range;
 use std::time::Duration;
 
-/// Attempts for one append, lost acknowledgements included. With the pauses between them about 15 s.
+/// Attempts for one append, lost acknowledgements included. The pauses between them are about 8 s; an invocation's
+/// own limit bounds a service that does not answer.
 const ATTEMPTS_MAX: u32 = 6;
 /// First pause between attempts; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -44,10 +45,10 @@ impl std::fmt::Debug for AppendBlobs {
 
 impl AppendBlobs {
     /// The archive in `container` of an account.
-    pub fn new(clients: &StorageClients, container: &str) -> Self {
+    pub fn new(clients: &BlobClients, container: &str) -> Self {
         Self {
-            container: clients.blobs().blob_container_client(container),
-            once: clients.blobs_once().blob_container_client(container),
+            container: clients.retrying.blob_container_client(container),
+            once: clients.once.blob_container_client(container),
         }
     }
 
@@ -127,7 +128,7 @@ impl AppendBlobs {
                 });
             }
             let failure = Failure::of(&error);
-            if failure == Failure::Final || attempt == ATTEMPTS_MAX {
+            if failure == Failure::Final {
                 return Err(error.into());
             }
             tracing::debug!(%path, attempt, %error, "an append was not acknowledged");
@@ -136,6 +137,9 @@ impl AppendBlobs {
                 if let Some(settled) = settle(&blob, place.position, block).await? {
                     return Ok(settled);
                 }
+            }
+            if attempt == ATTEMPTS_MAX {
+                return Err(error.into());
             }
             tokio::time::sleep(pause_after(&error, pause).min(PAUSE_MAX)).await;
             pause *= 2;

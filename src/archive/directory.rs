@@ -132,7 +132,7 @@ impl Directory {
         let whole = loop {
             let start = end.saturating_sub(CHUNK_BYTES);
             let chunk = self.read(&file.name, start..end)?;
-            if let Some(line_feed) = chunk.iter().rposition(|byte| *byte == b'\n') {
+            if let Some(line_feed) = memchr::memrchr(b'\n', &chunk) {
                 break start + line_feed as u64 + 1;
             }
             if start == 0 {

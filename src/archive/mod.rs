@@ -113,7 +113,7 @@ impl Archive {
                     return Ok(Landing::Landed);
                 }
                 Appended::Stale => return Ok(Landing::Stale),
-                // A new part is empty, so this goes round once for every full part that others left behind.
+                // A new part is empty or somebody else's, so this goes round once.
                 Appended::Full => {
                     place.name.part += 1;
                     place.position = 0;

@@ -57,8 +57,16 @@ impl DataName {
     pub fn parse(user: &UserName, path: &str) -> Option<Self> {
         let rest = path.strip_prefix(&Self::prefix(user))?;
         let mut segments = rest.split('/');
-        let year = segments.next()?.strip_prefix("year=")?.parse().ok()?;
+        let year = segments
+            .next()?
+            .strip_prefix("year=")
+            .filter(|year| year.len() == 4)?
+            .parse()
+            .ok()?;
         let month = segments.next()?.strip_prefix("month=")?.parse().ok()?;
+        if !(1..=12).contains(&month) {
+            return None;
+        }
         let part = segments
             .next()?
             .strip_prefix("part-")?
@@ -118,6 +126,8 @@ mod tests {
             "user=rj/year=2024/month=05/part-00.ndjson",
             "user=rj/year=2024/month=5/part-0.ndjson",
             "user=rj/year=2024/month=05/x/part-0.ndjson",
+            "user=rj/year=20240/month=05/part-0.ndjson",
+            "user=rj/year=2024/month=13/part-0.ndjson",
             "user=rjx/year=2024/month=05/part-0.ndjson",
         ] {
             assert_eq!(DataName::parse(&rj(), path), None, "{path}");

@@ -1,6 +1,6 @@
 //! Where a user's history stands, read from the end of the newest data file.
 
-use super::{Archive, DataFile, DataName};
+use super::{Archive, DataFile, DataName, Month};
 use crate::scrobble::PlayId;
 use crate::user::UserName;
 use anyhow::{Context, bail};
@@ -77,9 +77,13 @@ impl Tail {
                 break;
             }
         }
-        if let Some(newest) = standing.newest
-            && newest > now + TOLERATED_SECONDS
-        {
+        let newest = standing.newest.unwrap_or_default();
+        if Month::of(newest) != last.name.month {
+            let month = Month::of(newest);
+            return Err(anyhow::anyhow!("its last play is of {month}"))
+                .with_context(|| explain(last));
+        }
+        if newest > now + TOLERATED_SECONDS {
             return Err(anyhow::anyhow!(
                 "its last play is dated {newest}, later than now ({now})"
             ))
@@ -146,7 +150,7 @@ async fn read_backwards(
 /// Where the last line of `bytes` starts, if it is there from its start on.
 fn last_line_start(bytes: &[u8], whole: bool) -> Option<usize> {
     let (_, before_last) = bytes.split_last()?;
-    match before_last.iter().rposition(|byte| *byte == b'\n') {
+    match memchr::memrchr(b'\n', before_last) {
         Some(line_feed) => Some(line_feed + 1),
         None => whole.then_some(0),
     }

@@ -5,7 +5,7 @@ use super::{ArchiveOption, Exit, told_to_end, user_name};
 use crate::archive::Access;
 use crate::clock::Clock;
 use crate::environment::Environment;
-use crate::fetch_pages::{self, Counts, FetchPages, Outcome, Report};
+use crate::fetch_pages::{self, Counts, FetchPages, Outcome, Preview, Report};
 use crate::http;
 use crate::logging;
 use crate::settings::{Needs, Settings};
@@ -107,6 +107,35 @@ struct Ended {
 }
 
 impl Ended {
+    /// What an outcome that does not go on means for a person.
+    fn by(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::new(Exit::Done, "up to date"),
+            Outcome::Refused {
+                reason,
+                hint,
+                for_everybody,
+            } => {
+                let hint = hint
+                    .map(|hint| format!("\nhint: {hint}"))
+                    .unwrap_or_default();
+                Self {
+                    for_everybody,
+                    ..Self::new(Exit::Input, format!("{reason}{hint}"))
+                }
+            }
+            Outcome::PutBack(_, _, reason) | Outcome::GaveUp(reason) => {
+                let hint = "run it again; it goes on where it stopped";
+                Self::new(Exit::Trouble, format!("{reason}\nhint: {hint}"))
+            }
+            Outcome::Stale => Self::new(
+                Exit::Trouble,
+                "another process is archiving this user at the moment",
+            ),
+            Outcome::Continue(..) | Outcome::Interrupted => Self::new(Exit::Trouble, "interrupted"),
+        }
+    }
+
     fn new(exit: Exit, words: impl Into<String>) -> Self {
         Self {
             exit,
@@ -155,45 +184,20 @@ async fn items(
             Ok(Outcome::Done) => return Ended::new(Exit::Done, done_in_words(sum.plays)),
             Ok(Outcome::Continue(next, delay)) => (next, delay),
             // Only a used-up budget is worth waiting for here; a person can start again after trouble.
-            Ok(Outcome::PutBack(next, delay, reason)) if next.attempt == item.attempt => {
-                talk.say(&format!(
-                    "{user}: {reason}; waiting for {} s",
-                    delay.as_secs()
-                ));
-                (next, delay)
-            }
-            Ok(Outcome::PutBack(_, _, reason) | Outcome::GaveUp(reason)) => {
-                return Ended::new(
-                    Exit::Trouble,
-                    format!("{reason}\nhint: run it again; it goes on where it stopped"),
-                );
-            }
+            Ok(Outcome::PutBack(next, delay, _)) if next.attempt == item.attempt => (next, delay),
             Ok(Outcome::Stale) if restarts < RESTARTS_MAX => {
                 restarts += 1;
                 (FetchPages::of(user.clone(), Some(to)), Duration::ZERO)
             }
-            Ok(Outcome::Stale) => {
-                return Ended::new(
-                    Exit::Trouble,
-                    "another process is archiving this user at the moment",
-                );
-            }
-            Ok(Outcome::Refused {
-                reason,
-                hint,
-                for_everybody,
-            }) => {
-                let hint = hint
-                    .map(|hint| format!("\nhint: {hint}"))
-                    .unwrap_or_default();
-                return Ended {
-                    for_everybody,
-                    ..Ended::new(Exit::Input, format!("{reason}{hint}"))
-                };
-            }
-            Ok(Outcome::Interrupted) => return Ended::new(Exit::Trouble, "interrupted"),
+            Ok(outcome) => return Ended::by(outcome),
             Err(error) => return Ended::new(Exit::Trouble, format!("{error:#}")),
         };
+        if !delay.is_zero() {
+            let seconds = delay.as_secs_f64().ceil();
+            talk.say(&format!(
+                "{user}: Last.fm or the request budget is not ready: waiting for {seconds} s"
+            ));
+        }
         tokio::select! {
             () = environment.stop.requested() => return Ended::new(Exit::Trouble, "interrupted"),
             () = tokio::time::sleep(delay) => item = next,
@@ -235,25 +239,20 @@ fn summary(user: &UserName, sum: &Counts, ended: &Ended) -> serde_json::Value {
 /// Says what there is to fetch.
 async fn preview(environment: &Environment, user: &UserName, json: bool) -> Ended {
     let preview = match fetch_pages::preview(environment, user).await {
-        Ok(preview) => preview,
+        Ok(Ok(preview)) => preview,
+        Ok(Err(outcome)) => {
+            // A used-up budget concerns the others as much.
+            let for_everybody = matches!(&outcome, Outcome::PutBack(item, ..) if item.waits > 0);
+            let ended = Ended::by(outcome);
+            logging::say(&format!("error: {user}: {}", ended.words));
+            return Ended {
+                for_everybody: ended.for_everybody || for_everybody,
+                ..ended
+            };
+        }
         Err(error) => {
             logging::say(&format!("error: {user}: {error:#}"));
-            return Ended::new(Exit::Trouble, String::new());
-        }
-    };
-    let preview = match preview {
-        Ok(preview) => preview,
-        Err(refusal) => {
-            logging::say(&format!("error: {user}: {refusal}"));
-            if let Some(hint) = refusal.hint() {
-                logging::say(&format!("hint: {hint}"));
-            }
-            let exit = if refusal.is_transient() {
-                Exit::Trouble
-            } else {
-                Exit::Input
-            };
-            return Ended::new(exit, String::new());
+            return Ended::new(Exit::Trouble, "");
         }
     };
     if json {
@@ -269,10 +268,15 @@ async fn preview(environment: &Environment, user: &UserName, json: bool) -> Ende
         let from = preview
             .newest
             .map_or("the beginning".to_owned(), crate::scrobble::in_utc);
+        let Preview {
+            plays,
+            pages,
+            work_items,
+            ..
+        } = preview;
         logging::print(&format!(
-            "{user}: {} plays to fetch since {from}, {} pages in {} work items",
-            preview.plays, preview.pages, preview.work_items
+            "{user}: {plays} plays to fetch since {from}; pages: {pages}, work items: {work_items}"
         ));
     }
-    Ended::new(Exit::Done, String::new())
+    Ended::new(Exit::Done, "")
 }

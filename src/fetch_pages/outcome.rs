@@ -53,7 +53,10 @@ impl Outcome {
             return Self::Continue(left, Duration::ZERO);
         };
         match halt {
-            Halt::Deadline | Halt::Interrupted => Self::Continue(left, Duration::ZERO),
+            // After an endless second the next item starts there, and says so if it cannot be fetched.
+            Halt::Deadline | Halt::Interrupted | Halt::EndlessSecond(_) => {
+                Self::Continue(left, Duration::ZERO)
+            }
             Halt::Busy(busy) => Self::Continue(left, busy.wait),
             Halt::Shrink(_) if smaller(page_size).is_some() => Self::Continue(
                 FetchPages {
@@ -76,8 +79,6 @@ impl Outcome {
                 Self::Continue(left, PUT_BACK[0])
             }
             Halt::Permanent(error) => refused(&error),
-            // The next item starts at that second, and says so if it cannot be fetched.
-            Halt::EndlessSecond(_) => Self::Continue(left, Duration::ZERO),
         }
     }
 }

@@ -1,11 +1,17 @@
 //! `sync --dry-run`: looks without writing.
 
+use super::FetchPages;
+use super::Report;
+use super::outcome::Outcome;
+use super::pages::{Fetcher, Halt};
 use super::plan::Window;
-use crate::archive::Tail;
-use crate::budget::Pacer;
+use super::range::Fetched;
+use super::step::Step;
+use crate::archive::{Standing, Tail};
 use crate::environment::Environment;
-use crate::lastfm::Error;
+use crate::lastfm::Page;
 use crate::user::UserName;
+use tokio::time::Instant;
 
 /// What a work item would find to do.
 #[derive(Clone, Copy, Debug)]
@@ -20,57 +26,107 @@ pub struct Preview {
     pub work_items: u64,
 }
 
-/// Looks without writing: the plan and the counts. The outer error is the archive's trouble, the inner Last.fm's.
+/// The plan and the counts for `user`. The inner error is what a work item would have come to instead.
 pub async fn preview(
     environment: &Environment,
     user: &UserName,
-) -> anyhow::Result<Result<Preview, Error>> {
+) -> anyhow::Result<Result<Preview, Outcome>> {
     let settings = &environment.settings;
+    let files = environment.archive.list(user).await?;
     let now = environment.clock.now();
-    let tail = Tail::read(&environment.archive, user, now).await?;
+    let tail = Tail::of_files(&environment.archive, &files, now).await?;
     let window = Window {
         newest: tail.standing.newest,
         to: now,
     };
-    let lastfm = environment.lastfm()?;
-    let pacer = Pacer::new(&environment.budget);
-    let mut plays = 0;
-    if !window.is_empty() {
-        let ask = async |page| {
-            if let Err(busy) = pacer.turn().await? {
-                anyhow::bail!(
-                    "the request budget is used up for {} s",
-                    busy.wait.as_secs()
-                );
-            }
-            Ok(lastfm
-                .recent_tracks(user, window.bounds(), settings.page_size, page)
-                .await)
-        };
-        let mut last = match ask(1).await? {
-            Ok(page) => page,
-            Err(error) => return Ok(Err(error)),
-        };
-        plays = last.numbers.total;
-        if last.numbers.total_pages > 1 {
-            last = match ask(last.numbers.total_pages).await? {
-                Ok(page) => page,
-                Err(error) => return Ok(Err(error)),
-            };
+    let started = Instant::now();
+    let report = Report::default();
+    let stop = &environment.stop;
+    let deadline = started + super::FETCH_TIME_MAX;
+    let fetcher = Fetcher::new(
+        environment.lastfm()?,
+        user,
+        &environment.budget,
+        stop,
+        deadline,
+        &report,
+    );
+    let counted = if window.is_empty() {
+        Ok(0)
+    } else {
+        count(&fetcher, window, &tail.standing, settings.page_size).await
+    };
+    match counted {
+        Ok(plays) => {
+            let pages = plays.div_ceil(u64::from(settings.page_size));
+            let work_items = pages.div_ceil(u64::from(settings.pages_per_item));
+            Ok(Ok(Preview {
+                newest: window.newest,
+                plays,
+                pages,
+                work_items,
+            }))
         }
-        // The window is asked a little too wide: what is archived already stands at the old end of it.
-        let archived = last
-            .plays
-            .iter()
-            .filter(|play| window.newest.is_some_and(|newest| play.uts <= newest));
-        plays = plays.saturating_sub(archived.count() as u64);
+        Err(halt) => {
+            let item = FetchPages::of(user.clone(), None);
+            let known = environment.user(user);
+            let step = Step {
+                environment,
+                item: &item,
+                redelivered: false,
+                user: &known,
+                tail,
+                window,
+                started,
+            };
+            let page_size = settings.page_size;
+            step.without_progress(Fetched::nothing(now, Some(halt)), page_size)
+                .map(Err)
+        }
     }
-    let pages = plays.div_ceil(u64::from(settings.page_size));
-    let work_items = pages.div_ceil(u64::from(settings.pages_per_item));
-    Ok(Ok(Preview {
-        newest: window.newest,
-        plays,
-        pages,
-        work_items,
-    }))
+}
+
+/// Last.fm's total without the plays at both ends that are counted though they are archived, or not due yet: the
+/// window is asked a little too wide.
+async fn count(
+    fetcher: &Fetcher<'_>,
+    window: Window,
+    standing: &Standing,
+    page_size: u32,
+) -> Result<u64, Halt> {
+    let page = async |number| fetcher.one_page(window.bounds(), page_size, number).await;
+    let first = page(1).await?;
+    let numbers = first.numbers;
+    let to = first.date.map_or(window.to, |date| window.to.min(date));
+    let ahead = |page: &Page| page.plays.iter().take_while(|play| play.uts > to).count();
+    let mut left = numbers.total.saturating_sub(ahead(&first) as u64);
+    let mut number = 1;
+    let mut full = ahead(&first) == first.plays.len();
+    while full && number < numbers.total_pages {
+        number += 1;
+        let next = page(number).await?;
+        full = ahead(&next) == next.plays.len();
+        left = left.saturating_sub(ahead(&next) as u64);
+    }
+    let Some(newest) = window.newest else {
+        return Ok(left);
+    };
+    // From the oldest page on, as long as there is nothing but archived seconds.
+    let (mut below, mut at_newest) = (0, 0);
+    for number in (1..=numbers.total_pages).rev() {
+        let fetched;
+        let plays = if number == 1 {
+            &first.plays
+        } else {
+            fetched = page(number).await?;
+            &fetched.plays
+        };
+        below += plays.iter().filter(|play| play.uts < newest).count();
+        at_newest += plays.iter().filter(|play| play.uts == newest).count();
+        if plays.first().is_some_and(|play| play.uts > newest) {
+            break;
+        }
+    }
+    let lacking = at_newest.saturating_sub(standing.held.len());
+    Ok(left.saturating_sub((below + at_newest - lacking) as u64))
 }

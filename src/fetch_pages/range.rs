@@ -46,6 +46,17 @@ pub(super) struct Fetched {
 }
 
 impl Fetched {
+    /// Nothing, and why.
+    pub(super) fn nothing(to: i64, halt: Option<Halt>) -> Self {
+        Self {
+            rows: Vec::new(),
+            to,
+            reaches_top: false,
+            total: None,
+            halt,
+        }
+    }
+
     pub(super) fn cover<'a>(&self, standing: &'a Standing) -> Cover<'a> {
         let top = self.rows.first().map(|play| play.uts);
         Cover {
@@ -73,14 +84,7 @@ struct Run {
 /// Fetches the last pages of the window, plans again while it moves, and gives what is safe to archive.
 pub(super) async fn fetch(fetcher: &Fetcher<'_>, wanted: &Wanted<'_>) -> Fetched {
     let bounds = wanted.window.bounds();
-    let to = wanted.window.to;
-    let mut fetched = Fetched {
-        rows: Vec::new(),
-        to,
-        reaches_top: false,
-        total: None,
-        halt: None,
-    };
+    let mut fetched = Fetched::nothing(wanted.window.to, None);
     let mut first = guessed_page(wanted.guess, wanted.page_size);
     let mut doubted = None;
     for plan in 0..PLANS_MAX {

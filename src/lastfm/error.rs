@@ -95,6 +95,23 @@ impl Error {
         )
     }
 
+    /// The same error with every occurrence of `secret` taken out of its text.
+    pub(super) fn without(mut self, secret: &str) -> Self {
+        let (Self::RateLimited { message, .. }
+        | Self::Failing(message)
+        | Self::Unreachable(message)
+        | Self::Broken(message)
+        | Self::NoSuchPage(message)
+        | Self::UserNotFound(message)
+        | Self::Private(message)
+        | Self::KeyRejected { message, .. }
+        | Self::Refused { message, .. }) = &mut self;
+        if message.contains(secret) {
+            *message = message.replace(secret, "[key]");
+        }
+        self
+    }
+
     /// The cause in two words, for counting.
     pub fn name(&self) -> &'static str {
         match self {

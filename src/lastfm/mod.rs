@@ -89,13 +89,15 @@ impl LastFm {
         let mut request = Request::new(url, Method::Get);
         request.insert_header("user-agent", USER_AGENT);
         request.insert_header("accept", "application/json");
-        match tokio::time::timeout(ANSWER_TIME_MAX, self.send(&request, user, page)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Error::Unreachable(format!(
-                "no whole answer within {} s",
-                ANSWER_TIME_MAX.as_secs()
-            ))),
-        }
+        let sent = tokio::time::timeout(ANSWER_TIME_MAX, self.send(&request, user, page));
+        let answer = sent.await.unwrap_or_else(|_| {
+            let seconds = ANSWER_TIME_MAX.as_secs();
+            Err(Error::Unreachable(format!(
+                "no whole answer within {seconds} s"
+            )))
+        });
+        // Should any server repeat the address in its error, the key in it is not passed on.
+        answer.map_err(|error| error.without(self.key.expose_secret()))
     }
 
     async fn send(&self, request: &Request, user: &UserName, page: u32) -> Result<Page, Error> {

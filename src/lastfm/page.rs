@@ -11,6 +11,9 @@ use crate::user::UserName;
 use serde_json::value::RawValue;
 use std::time::Duration;
 
+/// How much of Last.fm's own words goes into an error, in bytes.
+const MESSAGE_BYTES_MAX: usize = 300;
+
 /// How a window is cut into pages: what one answer says of it. Two answers with different numbers saw
 /// different histories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,12 +93,14 @@ fn judge<T>(
     (user, asked): (&UserName, u32),
     plays_of: impl FnOnce(T) -> Result<Vec<Play>, serde_json::Error>,
 ) -> Result<Page, Error> {
-    if let Some(code) = body.error {
-        return Err(Error::from_code(
-            error_code(code),
-            body.message.0.into_owned(),
-            retry_after,
-        ));
+    if let Some(error) = body.error {
+        let mut message = body.message.0.into_owned();
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+        return Err(match error_code(error) {
+            Some(code) => Error::from_code(code, message, retry_after),
+            // Not Last.fm's own: some server in between.
+            None => Error::from_status(status, retry_after),
+        });
     }
     if status != 200 {
         return Err(Error::from_status(status, retry_after));
@@ -180,8 +185,8 @@ fn checked_numbers(total: Number, total_pages: Number, per_page: Number) -> Opti
     })
 }
 
-/// Libre.fm wraps the code into an object and makes it a string.
-fn error_code(error: &RawValue) -> i64 {
+/// The code, if there is one. Libre.fm wraps it into an object and makes it a string.
+fn error_code(error: &RawValue) -> Option<i64> {
     #[derive(serde::Deserialize)]
     struct Wrapped {
         code: Number,
@@ -193,10 +198,7 @@ fn error_code(error: &RawValue) -> i64 {
             .ok()
             .map(|wrapped| wrapped.code)
     };
-    plain
-        .or_else(wrapped)
-        .and_then(|number| number.0)
-        .unwrap_or(0)
+    plain.or_else(wrapped).and_then(|number| number.0)
 }
 
 /// The play of a row; nothing for the row that is playing now.

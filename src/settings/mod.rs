@@ -4,13 +4,15 @@
 //! the value. Nothing else in the program reads the environment.
 
 mod users;
+mod values;
 
 use crate::fetch_pages::{PAGE_SIZE_MAX, PAGES_MAX};
 use crate::storage::Connection;
 use crate::user::User;
 use azure_core::http::Url;
 use secrecy::SecretString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use values::{is_loopback, lastfm_url, rate, storage_name, truth, whole};
 
 /// A setting that is missing or cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +75,8 @@ pub struct Settings {
     pub archive_container: String,
     /// `CONTROL_CONTAINER`
     pub control_container: String,
+    /// `STALE_AFTER_HOURS`
+    pub stale_after_hours: u32,
     /// `INCLUDE_RAW`
     pub include_raw: bool,
 }
@@ -84,8 +88,16 @@ impl Settings {
         directory: Option<String>,
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Invalid> {
+        let secrets_dir = secrets_dir(lookup)?;
+        let lookup =
+            &|name: &str| secret_file(secrets_dir.as_deref(), name).or_else(|| lookup(name));
+        if let Some(name) = NAMES
+            .iter()
+            .find(|name| lookup(name).is_some_and(|value| value.contains('\u{fffd}')))
+        {
+            return invalid(&format!("`{name}` is not UTF-8"));
+        }
         let text = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
-        let secrets_dir = text("SECRETS_DIR").map(PathBuf::from);
         let lastfm_url = lastfm_url(text("LASTFM_API_URL"))?;
         let connection = |name: &str| Connection::from_settings(name, lookup).map_err(Invalid);
         let host_storage = connection("AzureWebJobsStorage")?;
@@ -122,6 +134,12 @@ impl Settings {
                 text("CONTROL_CONTAINER"),
                 "control",
             )?,
+            stale_after_hours: whole(
+                "STALE_AFTER_HOURS",
+                text("STALE_AFTER_HOURS"),
+                26,
+                HOURS_MAX,
+            )?,
             include_raw: truth("INCLUDE_RAW", text("INCLUDE_RAW").as_deref())?,
             users: users::parse(&text("LASTFM_USERS").unwrap_or_default())?,
             key: text("LASTFM_API_KEY").map(SecretString::from),
@@ -131,7 +149,7 @@ impl Settings {
                 connection("ARCHIVE_STORAGE")?,
                 host_storage.as_ref(),
             )?,
-            secrets_dir,
+            secrets_dir: secrets_dir.clone(),
             lastfm_url,
             host_storage,
         };
@@ -148,23 +166,52 @@ impl Settings {
 
     /// The Last.fm key as it stands now: the file in `SECRETS_DIR` wins, so a rotated key needs no restart.
     pub fn lastfm_key(&self) -> Result<SecretString, Invalid> {
-        let file = self
-            .secrets_dir
-            .as_ref()
-            .map(|directory| directory.join("LASTFM_API_KEY"));
-        let key = match file.filter(|file| file.is_file()) {
-            Some(file) => {
-                let key = std::fs::read_to_string(file).map_err(|error| {
-                    Invalid(format!(
-                        "cannot read `LASTFM_API_KEY` in `SECRETS_DIR`: {error}"
-                    ))
-                })?;
-                Some(SecretString::from(key.trim_end_matches(['\r', '\n'])))
-            }
-            None => self.key.clone(),
-        };
-        check_key(key)
+        let file = secret_file(self.secrets_dir.as_deref(), "LASTFM_API_KEY");
+        check_key(file.map(SecretString::from).or_else(|| self.key.clone()))
     }
+}
+
+/// Every setting that is read, for checks that concern them all.
+const NAMES: [&str; 15] = [
+    "LASTFM_API_KEY",
+    "LASTFM_USERS",
+    "LASTFM_API_URL",
+    "LASTFM_REQUESTS_PER_SECOND",
+    "LASTFM_PAGE_SIZE",
+    "PAGES_PER_ITEM",
+    "WORK_QUEUE",
+    "AzureWebJobsStorage",
+    "ARCHIVE_STORAGE",
+    "ARCHIVE_CONTAINER",
+    "CONTROL_CONTAINER",
+    "ARCHIVE_DIR",
+    "INCLUDE_RAW",
+    "STALE_AFTER_HOURS",
+    "SECRETS_DIR",
+];
+
+/// A year; longer than that nobody waits for a sync.
+const HOURS_MAX: u32 = 24 * 365;
+
+fn secrets_dir(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Option<PathBuf>, Invalid> {
+    match lookup("SECRETS_DIR")
+        .filter(|value| !value.trim().is_empty())
+        .map(PathBuf::from)
+    {
+        Some(directory) if !directory.is_dir() => invalid("`SECRETS_DIR` is no directory"),
+        directory => Ok(directory),
+    }
+}
+
+/// The content of the file that is named like the setting, without the line feed at its end; nothing when there is
+/// none.
+fn secret_file(directory: Option<&Path>, name: &str) -> Option<String> {
+    let content = std::fs::read(directory?.join(name)).ok()?;
+    Some(
+        String::from_utf8_lossy(&content)
+            .trim_end_matches(['\r', '\n'])
+            .to_owned(),
+    )
 }
 
 fn check_key(key: Option<SecretString>) -> Result<SecretString, Invalid> {
@@ -205,85 +252,13 @@ fn target(
         }
         (None, None) => return Ok(Target::Directory(String::new())),
     };
-    if connection.blob.is_none() {
+    if needs.archive && connection.blob.is_none() {
         return invalid(&format!("`{setting}` has no blob service"));
     }
     Ok(Target::Azure {
         setting,
         connection: Box::new(connection),
     })
-}
-
-fn lastfm_url(value: Option<String>) -> Result<Url, Invalid> {
-    let value = value.unwrap_or_else(|| "https://ws.audioscrobbler.com/2.0/".to_owned());
-    match Url::parse(value.trim()) {
-        Ok(url) if url.scheme() == "https" && url.has_host() => Ok(url),
-        Ok(url) if url.scheme() == "http" && is_loopback(&url) => Ok(url),
-        _ => invalid(
-            "`LASTFM_API_URL` must be an https address; plain http is for loopback only, since the key travels in the address",
-        ),
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url
-        .host_str()
-        .unwrap_or_default()
-        .trim_start_matches('[')
-        .trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
-fn rate(value: Option<String>, loopback: bool) -> Result<f64, Invalid> {
-    /// Last.fm suspends accounts that go on with several requests a second.
-    const RATE_MAX: f64 = 5.0;
-    let Some(value) = value else { return Ok(4.0) };
-    match value.trim().parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate <= RATE_MAX => Ok(rate),
-        Ok(rate) if loopback && rate >= 0.0 && rate.is_finite() => Ok(rate),
-        _ => invalid("`LASTFM_REQUESTS_PER_SECOND` must be a number above 0 and at most 5"),
-    }
-}
-
-fn whole(name: &str, value: Option<String>, default: u32, max: u32) -> Result<u32, Invalid> {
-    let Some(value) = value else {
-        return Ok(default);
-    };
-    match value.trim().parse() {
-        Ok(number) if (1..=max).contains(&number) => Ok(number),
-        _ => invalid(&format!("`{name}` must be a whole number from 1 to {max}")),
-    }
-}
-
-fn truth(name: &str, value: Option<&str>) -> Result<bool, Invalid> {
-    match value.map(str::trim) {
-        None => Ok(false),
-        Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
-        Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
-        Some(_) => invalid(&format!("`{name}` must be `true` or `false`")),
-    }
-}
-
-/// A container or queue name by the service's rules.
-fn storage_name(name: &str, value: Option<String>, default: &str) -> Result<String, Invalid> {
-    let value = value.unwrap_or_else(|| default.to_owned());
-    let possible = (3..=63).contains(&value.len())
-        && value
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        && !value.starts_with('-')
-        && !value.ends_with('-')
-        && !value.contains("--");
-    if possible {
-        Ok(value)
-    } else {
-        invalid(&format!(
-            "`{name}` must have 3 to 63 of the characters a-z 0-9 -, single dashes inside only"
-        ))
-    }
 }
 
 fn invalid<T>(message: &str) -> Result<T, Invalid> {

@@ -4,6 +4,7 @@
 
 use azure_core::credentials::Secret;
 use azure_core::http::Url;
+use std::fmt;
 
 /// The account that Azurite serves, and its key: both are public knowledge.
 /// <https://learn.microsoft.com/azure/storage/common/storage-connect-azurite>
@@ -12,7 +13,7 @@ const DEVELOPMENT_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// A parsed connection setting.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Connection {
     /// Address of the blob service.
     pub blob: Option<Url>,
@@ -20,6 +21,23 @@ pub struct Connection {
     pub queue: Option<Url>,
     /// How to get in.
     pub access: Access,
+}
+
+/// Without the addresses' queries, which may hold a signature.
+impl fmt::Debug for Connection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = |address: &Option<Url>| {
+            address
+                .as_ref()
+                .and_then(|url| url.host_str().map(str::to_owned))
+        };
+        formatter
+            .debug_struct("Connection")
+            .field("blob", &host(&self.blob))
+            .field("queue", &host(&self.queue))
+            .field("access", &self.access)
+            .finish()
+    }
 }
 
 /// How requests are authorised.
@@ -299,6 +317,17 @@ mod tests {
             "https://a.example/ - login",
         );
         assert!(connection(&[("X", " ")]).unwrap().is_none());
+    }
+
+    #[test]
+    fn neither_key_nor_signature_is_ever_printed() {
+        for value in [
+            "AccountName=a;AccountKey=U0VDUkVU",
+            "BlobEndpoint=https://a.example/;SharedAccessSignature=sig=U0VDUkVU",
+        ] {
+            let text = format!("{:?}", connection(&[("X", value)]).unwrap());
+            assert!(!text.contains("U0VDUkVU"), "{text}");
+        }
     }
 
     #[test]

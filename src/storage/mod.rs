@@ -6,6 +6,7 @@ mod policies;
 pub use connection::{Access, Connection};
 
 use crate::clock::Clock;
+use anyhow::Context;
 use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind;
 use azure_core::http::headers::HeaderName;
@@ -30,15 +31,16 @@ const FIRST_PAUSE: Duration = Duration::from_millis(300);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 const RETRY_TIME_MAX: Duration = Duration::from_secs(20);
 
-/// Clients of one storage account.
+/// Clients of the blob service of one storage account.
 #[derive(Clone)]
-pub struct StorageClients {
-    blobs: Arc<BlobServiceClient>,
-    blobs_once: Arc<BlobServiceClient>,
-    queues: Option<Arc<QueueServiceClient>>,
+pub struct BlobClients {
+    /// With a few retries.
+    pub(crate) retrying: Arc<BlobServiceClient>,
+    /// Every call is sent once.
+    pub(crate) once: Arc<BlobServiceClient>,
 }
 
-impl StorageClients {
+impl BlobClients {
     /// Clients for `connection`, the value of the setting `name`, over `http`; `clock` learns from the answers.
     pub fn new(
         name: &str,
@@ -46,47 +48,41 @@ impl StorageClients {
         http: &Arc<dyn HttpClient>,
         clock: &Clock,
     ) -> anyhow::Result<Self> {
-        let blob = connection
-            .blob
-            .clone()
-            .ok_or_else(|| anyhow::anyhow!("`{name}` has no address of a blob service"))?;
+        let address = connection.blob.clone();
+        let address =
+            address.with_context(|| format!("`{name}` has no address of a blob service"))?;
         let credential = credential(&connection.access, http)?;
-        let options = |retry| client_options(&connection.access, http, clock, retry);
-        let blobs = |retry| {
+        let client = |retry| {
+            let client_options = client_options(&connection.access, http, clock, retry);
             let options = BlobServiceClientOptions {
-                client_options: options(retry),
+                client_options,
                 ..Default::default()
             };
-            BlobServiceClient::new(blob.clone(), credential.clone(), Some(options)).map(Arc::new)
+            BlobServiceClient::new(address.clone(), credential.clone(), Some(options)).map(Arc::new)
         };
-        let queues = connection.queue.clone().map(|queue| {
-            let options = QueueServiceClientOptions {
-                client_options: options(retry_options()),
-                ..Default::default()
-            };
-            QueueServiceClient::new(queue, credential.clone(), Some(options)).map(Arc::new)
-        });
         Ok(Self {
-            blobs: blobs(retry_options())?,
-            blobs_once: blobs(RetryOptions::none())?,
-            queues: queues.transpose()?,
+            retrying: client(retry_options())?,
+            once: client(RetryOptions::none())?,
         })
     }
+}
 
-    /// The blob service, with a few retries.
-    pub fn blobs(&self) -> &BlobServiceClient {
-        &self.blobs
-    }
-
-    /// The blob service, every call sent once.
-    pub(crate) fn blobs_once(&self) -> &BlobServiceClient {
-        &self.blobs_once
-    }
-
-    /// The queue service, if the connection names one.
-    pub fn queues(&self) -> Option<&QueueServiceClient> {
-        self.queues.as_deref()
-    }
+/// A client of the queue service of one storage account, with a few retries.
+pub fn queue_client(
+    name: &str,
+    connection: &Connection,
+    http: &Arc<dyn HttpClient>,
+    clock: &Clock,
+) -> anyhow::Result<QueueServiceClient> {
+    let address = connection.queue.clone();
+    let address = address.with_context(|| format!("`{name}` has no address of a queue service"))?;
+    let client_options = client_options(&connection.access, http, clock, retry_options());
+    let options = QueueServiceClientOptions {
+        client_options,
+        ..Default::default()
+    };
+    let credential = credential(&connection.access, http)?;
+    Ok(QueueServiceClient::new(address, credential, Some(options))?)
 }
 
 fn retry_options() -> RetryOptions {
@@ -109,6 +105,7 @@ fn client_options(
         policies.push(Arc::new(policies::SharedKey {
             account: account.clone(),
             key: key.clone(),
+            clock: clock.clone(),
         }));
     }
     ClientOptions {

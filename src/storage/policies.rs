@@ -20,6 +20,7 @@ use std::sync::Arc;
 pub(super) struct SharedKey {
     pub(super) account: String,
     pub(super) key: Secret,
+    pub(super) clock: Clock,
 }
 
 impl std::fmt::Debug for SharedKey {
@@ -39,8 +40,10 @@ impl Policy for SharedKey {
         request: &mut Request,
         next: &[Arc<dyn Policy>],
     ) -> PolicyResult {
-        // Each attempt has its own date: a signature is good for 15 minutes.
-        request.insert_header("x-ms-date", to_rfc7231(&OffsetDateTime::now_utc()));
+        // Each attempt has its own date: a signature is good for 15 minutes, by the service's clock.
+        let now = OffsetDateTime::from_unix_timestamp(self.clock.now())
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        request.insert_header("x-ms-date", to_rfc7231(&now));
         let signature = hmac_sha256(&self.text_to_sign(request), &self.key)?;
         request.insert_header(
             "authorization",
@@ -120,13 +123,14 @@ impl Policy for ObserveDate {
         request: &mut Request,
         next: &[Arc<dyn Policy>],
     ) -> PolicyResult {
+        let before_ms = self.0.now_ms();
         let answer = next[0].send(context, request, &next[1..]).await?;
         let date = answer
             .headers()
             .get_optional_str(&HeaderName::from_static("date"))
             .and_then(http_date);
         if let Some(date) = date {
-            self.0.observe(date);
+            self.0.observe(date, before_ms, self.0.now_ms());
         }
         Ok(answer)
     }

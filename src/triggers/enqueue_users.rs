@@ -6,23 +6,35 @@
 use super::App;
 use super::invocation::{Answer, Caller};
 use crate::fetch_pages::FetchPages;
+use crate::user::User;
+use futures::StreamExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Messages that are sent at the same time: with a queue that does not answer, many users still fit into one run.
+const SENDS_MAX: usize = 8;
 
 pub(super) async fn run(app: Arc<App>, caller: Caller) -> anyhow::Result<Answer> {
     let started = Instant::now();
     let environment = &app.environment;
     let to = environment.clock.now();
     let users = &environment.settings.users;
-    let mut failures = Vec::new();
-    // Every user is tried before a failure is told: one bad moment must not cost the others a day.
-    for user in users {
-        let item = FetchPages::of(user.name.clone(), Some(to));
-        if let Err(error) = app.queue.send(&item, Duration::ZERO).await {
+    let send = async |user: &User| {
+        let sent = app
+            .queue
+            .send(&FetchPages::of(user.name.clone(), Some(to)), Duration::ZERO)
+            .await;
+        if let Err(error) = &sent {
             tracing::warn!(user = %user.name, error = format!("{error:#}"), "a user was not enqueued");
-            failures.push(error);
         }
-    }
+        sent.err()
+    };
+    // Every user is tried before a failure is told: one bad moment must not cost the others a day.
+    let sending = futures::stream::iter(users)
+        .map(send)
+        .buffer_unordered(SENDS_MAX);
+    let mut failures: Vec<anyhow::Error> =
+        sending.filter_map(async |failure| failure).collect().await;
     let enqueued = users.len() - failures.len();
     tracing::info!(
         users = users.len(),

@@ -15,7 +15,6 @@ use serde_json::{Map, Value, json};
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Invocation {
     /// One value for each binding; both functions have one, the trigger.
-    #[serde(default)]
     data: Map<String, Value>,
     #[serde(default)]
     metadata: Map<String, Value>,
@@ -23,7 +22,10 @@ pub(super) struct Invocation {
 
 impl Invocation {
     pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(body).map_err(|error| error.to_string())
+        // By way of a map: a struct would be read from an array as well.
+        let object: Map<String, Value> =
+            serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        serde_json::from_value(Value::Object(object)).map_err(|error| error.to_string())
     }
 
     /// The bytes of the queue message. `"dataType": "binary"` makes the host send them as base64, once.

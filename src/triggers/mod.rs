@@ -9,11 +9,17 @@ use crate::queue::WorkQueue;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use invocation::{Answer, Caller, Invocation};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// After this long an invocation is given up, which is as safe as a crash. At `functionTimeout` (two minutes) the
+/// host kills the whole process, and every other invocation in flight with it.
+const INVOCATION_TIME_MAX: Duration = Duration::from_secs(105);
 
 /// What both functions work with.
 pub struct App {
@@ -40,12 +46,20 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-async fn enqueue_users(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
-    respond(&headers, &body, |_, caller| enqueue_users::run(app, caller)).await
+async fn enqueue_users(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    respond(&headers, body, |_, caller| enqueue_users::run(app, caller)).await
 }
 
-async fn fetch_pages(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
-    respond(&headers, &body, |invocation, caller| {
+async fn fetch_pages(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    respond(&headers, body, |invocation, caller| {
         fetch_pages::run(app, invocation, caller)
     })
     .await
@@ -55,7 +69,7 @@ async fn fetch_pages(State(app): State<Arc<App>>, headers: HeaderMap, body: Byte
 /// of an append. The caller learns a correlation id and nothing about the inside; the log has the rest under that id.
 async fn respond<F>(
     headers: &HeaderMap,
-    body: &[u8],
+    body: Result<Bytes, BytesRejection>,
     run: impl FnOnce(Invocation, Caller) -> F,
 ) -> Response
 where
@@ -63,10 +77,18 @@ where
 {
     let caller = Caller::of(headers);
     let trace_id = caller.trace_id.clone();
-    let invocation = match Invocation::parse(body) {
+    let invocation = body
+        .map_err(|rejection| rejection.to_string())
+        .and_then(|body| Invocation::parse(&body));
+    let invocation = match invocation {
         Ok(invocation) => invocation,
         Err(reason) => {
-            tracing::error!(%reason, invocation_id = caller.invocation_id, trace_id, "this is no invocation");
+            tracing::error!(
+                reason,
+                invocation_id = caller.invocation_id,
+                trace_id,
+                "this is no invocation"
+            );
             return invocation::error(
                 StatusCode::BAD_REQUEST,
                 "the body is no invocation",
@@ -75,10 +97,15 @@ where
         }
     };
     let invocation_id = caller.invocation_id.clone();
-    let failure = match tokio::spawn(run(invocation, caller)).await {
-        Ok(Ok(answer)) => return answer.into_response(),
-        Ok(Err(error)) => format!("{error:#}"),
-        Err(panic) => format!("the invocation panicked: {panic}"),
+    let work = tokio::spawn(tokio::time::timeout(
+        INVOCATION_TIME_MAX,
+        run(invocation, caller),
+    ));
+    let failure = match work.await {
+        Ok(Ok(Ok(answer))) => return answer.into_response(),
+        Ok(Ok(Err(error))) => format!("{error:#}"),
+        Ok(Err(_)) => format!("it took longer than {} s", INVOCATION_TIME_MAX.as_secs()),
+        Err(panic) => format!("it panicked: {panic}"),
     };
     tracing::error!(
         error = failure,

@@ -14,7 +14,7 @@ use crate::support::world::{
 };
 
 fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().build().unwrap()
+    crate::support::http::client().build().unwrap()
 }
 
 /// Sends a request and checks what every answer must be; gives the status and the body.

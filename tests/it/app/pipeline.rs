@@ -123,7 +123,7 @@ async fn a_user_without_plays_leaves_an_empty_archive_and_no_error() {
 
 #[tokio::test]
 async fn every_line_is_as_the_published_schema_says() {
-    let schema = include_str!("../../schema/scrobble.schema.json");
+    let schema = include_str!("../../../schema/scrobble.schema.json");
     let schema = serde_json::from_str(schema).unwrap();
     let validator = jsonschema::options()
         .should_validate_formats(true)

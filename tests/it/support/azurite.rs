@@ -61,8 +61,7 @@ impl Azurite {
             panic!("Azurite did not start, its reason stands above (it printed `{line}`)")
         });
         // No idle connections: they would belong to the runtime of one test and be offered to another.
-        let http = reqwest::Client::builder()
-            .no_proxy()
+        let http = crate::support::http::client()
             .pool_max_idle_per_host(0)
             .tls_danger_accept_invalid_certs(endpoints.blob.starts_with("https"))
             .build()

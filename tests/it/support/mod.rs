@@ -12,6 +12,7 @@ pub(crate) mod azurite;
 pub(crate) mod blob_checker;
 pub(crate) mod checker;
 pub(crate) mod functions_host;
+pub(crate) mod http;
 pub(crate) mod local_world;
 pub(crate) mod moving;
 pub(crate) mod package;

@@ -92,8 +92,7 @@ impl Proxy {
     async fn of(target: &str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let endpoint = format!("http://{}/{ACCOUNT}", listener.local_addr().unwrap());
-        let http = reqwest::Client::builder()
-            .no_proxy()
+        let http = crate::support::http::client()
             .pool_max_idle_per_host(0)
             .build()
             .unwrap();

@@ -256,8 +256,7 @@ fn arguments(app: &App, environment: &Settings) -> Vec<String> {
 
 /// A client for plain HTTP on loopback.
 fn client() -> reqwest::Client {
-    reqwest::Client::builder()
-        .no_proxy()
+    crate::support::http::client()
         .redirect(reqwest::redirect::Policy::none())
         // It never speaks TLS, and reading the system's certificates takes time.
         .tls_certs_only([])
