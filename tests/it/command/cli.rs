@@ -3,8 +3,8 @@
 use fake_lastfm::{Fault, Play};
 
 use crate::support::checker::files_below;
-use crate::support::program::{KEY, Program};
 use crate::support::local_world::{World, made_up, plain, play};
+use crate::support::program::{KEY, Program};
 
 #[test]
 fn help_and_version_go_to_stdout() {

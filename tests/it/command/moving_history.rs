@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use fake_lastfm::{LastFm, Play};
 
 use crate::support::checker::Lines;
+use crate::support::local_world::{DAY, NEW_YEAR_2020, World, made_up, plain, play};
 use crate::support::moving::MovingLastFm;
 use crate::support::program::Ran;
-use crate::support::local_world::{DAY, NEW_YEAR_2020, World, made_up, plain, play};
 
 const SMALL_PAGES: [(&str, &str); 2] = [("LASTFM_PAGE_SIZE", "5"), ("PAGES_PER_ITEM", "3")];
 

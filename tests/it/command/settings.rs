@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use crate::support::program::{KEY, Program};
 use crate::support::local_world::{World, plain};
+use crate::support::program::{KEY, Program};
 
 /// Part of every malformed value, to see whether values are repeated.
 const MARK: &str = "zq9";

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use fake_lastfm::{Fault, Play};
 
-use crate::support::program::Program;
 use crate::support::local_world::{World, made_up, plain, play};
+use crate::support::program::Program;
 
 /// Ten pages in four items.
 const SMALL: [(&str, &str); 2] = [("LASTFM_PAGE_SIZE", "20"), ("PAGES_PER_ITEM", "3")];
