@@ -41,6 +41,10 @@ const HALF_TIME_MAX: Duration = Duration::from_mins(2);
 /// How often the wait for the half looks whether the archiving process is still there.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it starts itself, and this is how it knows"
+)]
 fn main() -> ExitCode {
     if let Some(server) = std::env::var_os(SERVER) {
         return archive(&server.to_string_lossy());

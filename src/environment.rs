@@ -67,6 +67,7 @@ impl Environment {
         access: Access,
         http: Arc<dyn HttpClient>,
         clock: Clock,
+        stop: Stop,
     ) -> anyhow::Result<Self> {
         let rate = settings.requests_per_second;
         let (archive, budget) = match &settings.target {
@@ -94,7 +95,7 @@ impl Environment {
             archive,
             budget,
             block_bytes_max: BLOCK_BYTES_MAX,
-            stop: Stop::default(),
+            stop,
             http,
         })
     }

@@ -42,8 +42,13 @@ pub fn to_stderr(lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), Invalid>
 /// Levels by target, without the regular expressions of `EnvFilter`: they would make up a tenth of the binary.
 fn filter(lookup: &dyn Fn(&str) -> Option<String>, default: &str) -> Result<Targets, Invalid> {
     let directives = lookup("RUST_LOG").filter(|value| !value.trim().is_empty());
-    let directives = directives.as_deref().unwrap_or(default);
-    directives.trim().parse().map_err(|_| {
+    let directives = directives.as_deref().unwrap_or(default).trim();
+    let filter = if directives.contains('\u{fffd}') {
+        None
+    } else {
+        directives.parse().ok()
+    };
+    filter.ok_or_else(|| {
         Invalid(
             "`RUST_LOG` must be a level (`error`, `warn`, `info`, `debug`, `trace`) or `target=level` pairs \
              separated by commas"

@@ -8,10 +8,12 @@ use super::{Appended, DataFile, DataName, Place};
 use crate::user::UserName;
 use anyhow::Context;
 use bytes::Bytes;
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// Held by the one process that writes.
 const LOCK_FILE: &str = ".lock";
@@ -34,6 +36,8 @@ pub struct Directory {
     root: PathBuf,
     /// Kept open for its lock, which ends with the process, however that ends.
     lock: Option<File>,
+    /// Directories whose entries this process has synced.
+    synced: Mutex<HashSet<PathBuf>>,
 }
 
 impl Directory {
@@ -46,6 +50,7 @@ impl Directory {
         Ok(Self {
             root: root.to_owned(),
             lock,
+            synced: Mutex::default(),
         })
     }
 
@@ -111,14 +116,23 @@ impl Directory {
     /// Makes an empty file if there is none, and sees to it that its name survives a power cut.
     fn create(&self, path: &Path) -> anyhow::Result<()> {
         let month = path.parent().context("a data file lies in a month")?;
+        let new_directories: Vec<&Path> = month
+            .ancestors()
+            .take_while(|directory| !directory.exists())
+            .collect();
         fs::create_dir_all(month)?;
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)?
-            .sync_data()?;
+        OpenOptions::new().append(true).create(true).open(path)?;
+        // A name is an entry of its directory. Entries that an earlier process made may not be on disk yet either,
+        // so each directory on the way is synced once by every process.
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
         for directory in month.ancestors() {
-            File::open(directory)?.sync_all()?;
+            let has_new_entry = directory == month
+                || new_directories
+                    .iter()
+                    .any(|new| new.parent() == Some(directory));
+            if synced.insert(directory.to_owned()) || has_new_entry {
+                File::open(directory)?.sync_all()?;
+            }
             if directory == self.root {
                 break;
             }

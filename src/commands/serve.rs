@@ -3,16 +3,18 @@
 use super::{Exit, told_to_end};
 use crate::archive::Access;
 use crate::clock::Clock;
-use crate::environment::Environment;
+use crate::environment::{Environment, Stop};
 use crate::http;
 use crate::logging;
 use crate::settings::{Invalid, Needs, Settings};
+use crate::storage::Connection;
 use crate::triggers::{self, App};
 use anyhow::Context;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::SetOnce;
 
 /// How long invocations under way may take to end after the process is told to.
 const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(25);
@@ -34,19 +36,27 @@ pub(super) async fn run(lookup: &dyn Fn(&str) -> Option<String>) -> anyhow::Resu
         .host_storage
         .clone()
         .context("`AzureWebJobsStorage` is missing")?;
-    let environment = Environment::new(settings, Access::Write, http::client()?, Clock::system())?;
-    let queue = environment.work_queue(&host_storage)?;
-    let stop = environment.stop.clone();
     tracing::info!(
         port,
-        users = environment.settings.users.len(),
+        users = settings.users.len(),
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
 
-    let app = Arc::new(App { environment, queue });
+    // The host waits for the first answer, so that comes before reading the machine's root certificates.
+    let (stop, app) = (Stop::default(), Arc::new(SetOnce::new()));
+    let making = tokio::task::spawn_blocking({
+        let stop = stop.clone();
+        move || make_app(settings, &host_storage, stop)
+    });
+    let made = async {
+        let made = making.await.context("the clients cannot be made")??;
+        let _ = app.set(made);
+        std::future::pending::<anyhow::Result<()>>().await
+    };
     let (ending, ended) = tokio::sync::oneshot::channel();
-    let serving = axum::serve(listener, triggers::router(app)).with_graceful_shutdown(async move {
+    let serving = axum::serve(listener, triggers::router(Arc::clone(&app)));
+    let serving = serving.with_graceful_shutdown(async move {
         told_to_end().await;
         tracing::info!("told to end: the current append is finished first");
         stop.request();
@@ -58,9 +68,22 @@ pub(super) async fn run(lookup: &dyn Fn(&str) -> Option<String>) -> anyhow::Resu
     };
     tokio::select! {
         served = serving => served?,
+        failed = made => failed?,
         () = overdue => tracing::warn!("an invocation did not end in time"),
     }
     Ok(Exit::Done)
+}
+
+fn make_app(settings: Settings, host_storage: &Connection, stop: Stop) -> anyhow::Result<App> {
+    let environment = Environment::new(
+        settings,
+        Access::Write,
+        http::client()?,
+        Clock::system(),
+        stop,
+    )?;
+    let queue = environment.work_queue(host_storage)?;
+    Ok(App { environment, queue })
 }
 
 fn port(lookup: &dyn Fn(&str) -> Option<String>) -> Result<u16, Invalid> {

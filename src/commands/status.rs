@@ -3,7 +3,7 @@
 use super::{ArchiveOption, Exit};
 use crate::archive::{Access, Archive, DataFile, Tail};
 use crate::clock::Clock;
-use crate::environment::Environment;
+use crate::environment::{Environment, Stop};
 use crate::http;
 use crate::logging;
 use crate::scrobble::in_utc;
@@ -44,7 +44,13 @@ pub(super) async fn run(
         ..Needs::default()
     };
     let settings = Settings::read(needs, options.archive.archive.clone(), lookup)?;
-    let environment = Environment::new(settings, Access::Read, http::client()?, Clock::system())?;
+    let environment = Environment::new(
+        settings,
+        Access::Read,
+        http::client()?,
+        Clock::system(),
+        Stop::default(),
+    )?;
     let mut exit = Exit::Done;
     if !options.json {
         logging::print(&row("USER", "NEWEST PLAY (UTC)", "PLAYS", "SIZE", "FILES"));

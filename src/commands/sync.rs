@@ -4,7 +4,7 @@ use super::progress::{Progress, Talk};
 use super::{ArchiveOption, Exit, told_to_end, user_name};
 use crate::archive::Access;
 use crate::clock::Clock;
-use crate::environment::Environment;
+use crate::environment::{Environment, Stop};
 use crate::fetch_pages::{self, Counts, FetchPages, Outcome, Preview, Report};
 use crate::http;
 use crate::logging;
@@ -66,7 +66,13 @@ pub(super) async fn run(
     } else {
         Access::Write
     };
-    let environment = Environment::new(settings, access, http::client()?, Clock::system())?;
+    let environment = Environment::new(
+        settings,
+        access,
+        http::client()?,
+        Clock::system(),
+        Stop::default(),
+    )?;
     let talk = Talk::choose(options.quiet);
 
     let stop = environment.stop.clone();

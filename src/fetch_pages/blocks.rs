@@ -45,50 +45,61 @@ impl<'a, I: Iterator<Item = (Play, PlayId)>> Blocks<'a, I> {
         }
     }
 
-    /// All plays of the next second, as a block of their own.
-    fn next_second(&mut self) -> Result<Option<Block>, serde_json::Error> {
+    /// Writes the plays of the next second behind the lines of `block`, whose month it is.
+    fn write_second(&mut self, block: &mut Block) -> Result<(), serde_json::Error> {
         let Some((first, _)) = self.plays.peek() else {
-            return Ok(None);
+            return Ok(());
         };
-        let newest = first.uts;
-        let mut second = Block {
-            month: Month::of(newest),
-            lines: Vec::new(),
-            plays: 0,
-            newest,
-        };
-        while let Some((play, id)) = self.plays.next_if(|(play, _)| play.uts == newest) {
-            self.writer.write(&play, id, &mut second.lines)?;
-            second.plays += 1;
+        block.newest = first.uts;
+        while let Some((play, id)) = self.plays.next_if(|(play, _)| play.uts == block.newest) {
+            self.writer.write(&play, id, &mut block.lines)?;
+            block.plays += 1;
         }
-        Ok(Some(second))
+        Ok(())
     }
 
     fn next_block(&mut self) -> Result<Option<Block>, serde_json::Error> {
         if let Some(piece) = self.pieces.pop_front() {
             return Ok(Some(piece));
         }
-        let first = match self.pending.take() {
-            Some(second) => Some(second),
-            None => self.next_second()?,
-        };
-        let Some(mut block) = first else {
-            return Ok(None);
+        let mut block = match (self.pending.take(), self.plays.peek()) {
+            (Some(second), _) => second,
+            (None, Some((first, _))) => {
+                let month = Month::of(first.uts);
+                let mut block = Block {
+                    month,
+                    lines: Vec::new(),
+                    plays: 0,
+                    newest: first.uts,
+                };
+                self.write_second(&mut block)?;
+                block
+            }
+            (None, None) => return Ok(None),
         };
         if block.lines.len() > self.bytes_max {
             self.pieces = cut_at_lines(&block, self.bytes_max);
             return Ok(self.pieces.pop_front());
         }
-        while let Some(second) = self.next_second()? {
-            if second.month != block.month
-                || block.lines.len() + second.lines.len() > self.bytes_max
-            {
+        while self
+            .plays
+            .peek()
+            .is_some_and(|(play, _)| Month::of(play.uts) == block.month)
+        {
+            let (bytes, plays, newest) = (block.lines.len(), block.plays, block.newest);
+            self.write_second(&mut block)?;
+            if block.lines.len() > self.bytes_max {
+                // One second too many: it opens the next block.
+                let second = Block {
+                    month: block.month,
+                    lines: block.lines.split_off(bytes),
+                    plays: block.plays - plays,
+                    newest: block.newest,
+                };
                 self.pending = Some(second);
+                (block.plays, block.newest) = (plays, newest);
                 break;
             }
-            block.lines.extend_from_slice(&second.lines);
-            block.plays += second.plays;
-            block.newest = second.newest;
         }
         Ok(Some(block))
     }

@@ -86,7 +86,7 @@ pub(super) async fn fetch(fetcher: &Fetcher<'_>, wanted: &Wanted<'_>) -> Fetched
     let bounds = wanted.window.bounds();
     let mut fetched = Fetched::nothing(wanted.window.to, None);
     let mut first = guessed_page(wanted.guess, wanted.page_size);
-    let mut doubted = None;
+    let mut doubted = false;
     for plan in 0..PLANS_MAX {
         let page = match fetcher.one_page(bounds, wanted.page_size, first).await {
             Ok(page) => page,
@@ -128,14 +128,12 @@ pub(super) async fn fetch(fetcher: &Fetcher<'_>, wanted: &Wanted<'_>) -> Fetched
             fill(fetcher, wanted, bounds, fetched.to, range, in_hand).await
         };
         match run {
-            Some(run)
-                if run.halt.is_none() && is_doubtful(wanted, &run) && doubted != Some(numbers) =>
-            {
+            Some(run) if run.halt.is_none() && !doubted && is_doubtful(wanted, &run) => {
                 tracing::debug!(
                     plan,
                     "the archive's newest play is not in the window: asking once more"
                 );
-                doubted = Some(numbers);
+                doubted = true;
             }
             Some(run) => {
                 fetched.rows = run.rows;
@@ -156,7 +154,7 @@ pub(super) async fn fetch(fetcher: &Fetcher<'_>, wanted: &Wanted<'_>) -> Fetched
 
 /// The window starts one second before the archive's newest play, so by any reading of the bounds that play is
 /// its oldest but one second. Where it is missing, either it was deleted at Last.fm, or the numbers are wrong in a
-/// way that agrees with itself: a second answer with the same numbers decides.
+/// way that agrees with itself: a second look decides.
 fn is_doubtful(wanted: &Wanted<'_>, run: &Run) -> bool {
     match (wanted.window.newest, run.rows.last()) {
         (Some(newest), Some(oldest)) => oldest.uts > newest,

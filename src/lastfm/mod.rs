@@ -107,7 +107,8 @@ impl LastFm {
             .await
             .map_err(|error| unreachable(&error))?;
         let (status, headers, mut stream) = answer.deconstruct();
-        let mut body = Vec::new();
+        let announced = header(&headers, "content-length").and_then(|length| length.parse().ok());
+        let mut body = Vec::with_capacity(announced.unwrap_or(0).min(BODY_BYTES_MAX));
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|error| unreachable(&error))?;
             if body.len() + chunk.len() > BODY_BYTES_MAX {

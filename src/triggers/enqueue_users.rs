@@ -8,13 +8,12 @@ use super::invocation::{Answer, Caller};
 use crate::fetch_pages::FetchPages;
 use crate::user::User;
 use futures::StreamExt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Messages that are sent at the same time: with a queue that does not answer, many users still fit into one run.
 const SENDS_MAX: usize = 8;
 
-pub(super) async fn run(app: Arc<App>, caller: Caller) -> anyhow::Result<Answer> {
+pub(super) async fn run(app: &App, caller: Caller) -> anyhow::Result<Answer> {
     let started = Instant::now();
     let environment = &app.environment;
     let to = environment.clock.now();

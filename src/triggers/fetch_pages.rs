@@ -4,11 +4,10 @@ use super::App;
 use super::invocation::{Answer, Caller, Invocation};
 use crate::fetch_pages::{self, Counts, FetchPages, Outcome, Report};
 use crate::queue::Poison;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) async fn run(
-    app: Arc<App>,
+    app: &App,
     invocation: Invocation,
     caller: Caller,
 ) -> anyhow::Result<Answer> {

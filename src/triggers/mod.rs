@@ -16,6 +16,7 @@ use axum::routing::{get, post};
 use invocation::{Answer, Caller, Invocation};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::SetOnce;
 
 /// After this long an invocation is given up, which is as safe as a crash. At `functionTimeout` (two minutes) the
 /// host kills the whole process, and every other invocation in flight with it.
@@ -30,7 +31,9 @@ pub struct App {
 }
 
 /// The routes. Every answer is a JSON object: an empty one would make the host wait until it kills the process.
-pub fn router(app: Arc<App>) -> Router {
+///
+/// The app may come later than the first request: the readiness probe does not need it, invocations wait for it.
+pub fn router(app: Arc<SetOnce<App>>) -> Router {
     Router::new()
         .route("/", get(async || invocation::ready()))
         .route("/enqueue_users", post(enqueue_users))
@@ -46,23 +49,29 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
+/// What the routes share.
+type Shared = State<Arc<SetOnce<App>>>;
+
 async fn enqueue_users(
-    State(app): State<Arc<App>>,
+    State(app): Shared,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    respond(&headers, body, |_, caller| enqueue_users::run(app, caller)).await
+    respond(&headers, body, |_, caller| async move {
+        enqueue_users::run(app.wait().await, caller).await
+    })
+    .await
 }
 
 async fn fetch_pages(
-    State(app): State<Arc<App>>,
+    State(app): Shared,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    respond(&headers, body, |invocation, caller| {
-        fetch_pages::run(app, invocation, caller)
-    })
-    .await
+    let run = |invocation, caller| async move {
+        fetch_pages::run(app.wait().await, invocation, caller).await
+    };
+    respond(&headers, body, run).await
 }
 
 /// Runs an invocation as a task of its own: a caller that hangs up, or a panic, does not tear the work in the middle

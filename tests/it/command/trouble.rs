@@ -138,14 +138,17 @@ fn stays(trouble: &Fault) {
 }
 
 #[test]
-fn a_total_of_nothing_over_an_archive_removes_nothing() {
+fn a_total_of_nothing_over_an_archive_is_doubted_once_and_removes_nothing() {
     let world = World::of(plain(12));
     world.sync_well(&[]);
     let empty = "{\"recenttracks\":{\"track\":[],\"@attr\":{\"user\":\"Alice\",\"page\":\"1\",\"perPage\":\"200\",\"totalPages\":\"0\",\"total\":\"0\"}}}";
     world.change(|history| history.add(play(7_000, "new")));
     world.fault(body(200, empty));
+    world.fault(body(200, empty));
     world.sync_well(&[]);
     assert_eq!(world.assert_prefix(), 12);
+    // The archived play at the window's old end is missing from such an answer: it is asked for again.
+    world.fault(body(200, empty));
     world.sync_well(&[]);
     world.assert_complete();
 }

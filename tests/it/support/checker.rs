@@ -69,7 +69,11 @@ fn place(root: &Path, user: &str, file: &Path) -> Option<(i16, i8, u32)> {
     let part = name.strip_suffix(".ndjson")?;
     let right = year.len() == 4 && month.len() == 2 && (part == "0" || !part.starts_with('0'));
     right.then_some(())?;
-    Some((year.parse().ok()?, month.parse().ok()?, part.parse().ok()?))
+    let month = month
+        .parse()
+        .ok()
+        .filter(|month| (1..=12).contains(month))?;
+    Some((year.parse().ok()?, month, part.parse().ok()?))
 }
 
 /// What can be said of a line without the others.

@@ -1,0 +1,183 @@
+//! One work item's way through the budget: when each of its requests may start.
+
+use super::{Budget, Busy};
+use crate::clock::duration_of_ms;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::Mutex;
+
+/// One work item's way through the budget.
+///
+/// About a second's worth is reserved at a time, the next portion before the last is used up, so that a long
+/// backfill and many small items share the rate finely.
+pub struct Pacer<'a> {
+    budget: &'a Budget,
+    /// Starts of the intervals in hand, in milliseconds since 1970.
+    intervals: Mutex<VecDeque<i64>>,
+    expected: AtomicU32,
+}
+
+impl<'a> Pacer<'a> {
+    /// A pacer with nothing reserved.
+    pub fn new(budget: &'a Budget) -> Self {
+        Self {
+            budget,
+            intervals: Mutex::new(VecDeque::new()),
+            expected: AtomicU32::new(1),
+        }
+    }
+
+    /// Tells how many requests will probably be made from here on, so that not more is reserved.
+    pub fn expect(&self, requests: u32) {
+        self.expected.store(requests, Ordering::Relaxed);
+    }
+
+    /// Returns when one request may start: inside its own interval. An interval that has passed is forfeited.
+    pub async fn turn(&self) -> anyhow::Result<Result<(), Busy>> {
+        let Some(interval_ms) = self.budget.interval_ms else {
+            return Ok(Ok(()));
+        };
+        loop {
+            let start_ms = match self.next_interval(interval_ms).await? {
+                Ok(start_ms) => start_ms,
+                Err(busy) => return Ok(Err(busy)),
+            };
+            let clock = &self.budget.clock;
+            // More than once when the clock was corrected meanwhile.
+            while clock.now_ms() < start_ms {
+                tokio::time::sleep(duration_of_ms(start_ms - clock.now_ms())).await;
+            }
+            let now_ms = clock.now_ms();
+            let paused_until_ms = self.budget.paused_until_ms.load(Ordering::Relaxed);
+            if now_ms < paused_until_ms {
+                return Ok(Err(Busy {
+                    wait: duration_of_ms(paused_until_ms - now_ms),
+                }));
+            }
+            if now_ms < start_ms + interval_ms {
+                return Ok(Ok(()));
+            }
+        }
+    }
+
+    async fn next_interval(&self, interval_ms: i64) -> anyhow::Result<Result<i64, Busy>> {
+        let portion_max = u32::try_from(1_000 / interval_ms).unwrap_or(1).max(1);
+        let mut intervals = self.intervals.lock().await;
+        loop {
+            let now_ms = self.budget.clock.now_ms();
+            while intervals
+                .front()
+                .is_some_and(|start_ms| start_ms + interval_ms <= now_ms)
+            {
+                intervals.pop_front();
+            }
+            let in_hand = u32::try_from(intervals.len()).unwrap_or(u32::MAX);
+            let expected = self.expected.load(Ordering::Relaxed).max(1);
+            if in_hand <= portion_max / 2 && in_hand < expected {
+                let count = (expected - in_hand).min(portion_max);
+                match self.budget.reserve(interval_ms, count).await? {
+                    Ok(portion) => {
+                        let starts = (0..portion.count)
+                            .map(|k| portion.start_ms + i64::from(k) * interval_ms);
+                        intervals.extend(starts);
+                        continue;
+                    }
+                    Err(busy) if in_hand == 0 => return Ok(Err(busy)),
+                    // What is in hand comes first.
+                    Err(_) => {}
+                }
+            }
+            if let Some(start_ms) = intervals.pop_front() {
+                self.expected.store(expected - 1, Ordering::Relaxed);
+                return Ok(Ok(start_ms));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{PAUSE_MAX, PAUSE_MIN};
+    use super::*;
+    use crate::clock::Clock;
+    use std::time::Duration;
+
+    /// Moments (ms after the start) at which `requests` turns come.
+    async fn turns(pacer: &Pacer<'_>, clock: &Clock, requests: u32) -> Vec<i64> {
+        let mut moments = Vec::new();
+        for _ in 0..requests {
+            pacer.turn().await.unwrap().unwrap();
+            moments.push(clock.now_ms());
+        }
+        moments
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_request_starts_in_each_interval() {
+        let clock = Clock::following_tokio(0);
+        let budget = Budget::in_memory(4.0, clock.clone());
+        let pacer = Pacer::new(&budget);
+        pacer.expect(6);
+        assert_eq!(
+            turns(&pacer, &clock, 6).await,
+            [0, 250, 500, 750, 1_000, 1_250]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_interval_that_has_passed_is_forfeited() {
+        let clock = Clock::following_tokio(0);
+        let budget = Budget::in_memory(4.0, clock.clone());
+        let pacer = Pacer::new(&budget);
+        pacer.expect(4);
+        pacer.turn().await.unwrap().unwrap();
+        tokio::time::advance(Duration::from_millis(630)).await;
+        assert_eq!(turns(&pacer, &clock, 2).await, [630, 750]);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(turns(&pacer, &clock, 1).await, [10_750]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_items_share_the_rate() {
+        let clock = Clock::following_tokio(0);
+        let budget = Budget::in_memory(4.0, clock.clone());
+        let (one, two) = (Pacer::new(&budget), Pacer::new(&budget));
+        one.expect(8);
+        two.expect(8);
+        let (one, two) = tokio::join!(turns(&one, &clock, 8), turns(&two, &clock, 8));
+        let mut all: Vec<_> = one.into_iter().chain(two).collect();
+        all.sort_unstable();
+        assert!(
+            all.windows(2).all(|pair| pair[1] - pair[0] >= 250),
+            "{all:?}"
+        );
+        assert!(*all.last().unwrap() <= 16 * 250, "{all:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_rate_limit_everybody_is_told_to_come_back() {
+        let clock = Clock::following_tokio(0);
+        let budget = Budget::in_memory(4.0, clock.clone());
+        assert_eq!(
+            budget.pause(Some(Duration::from_secs(90))).await.unwrap(),
+            Duration::from_secs(90)
+        );
+        let busy = Pacer::new(&budget).turn().await.unwrap().unwrap_err();
+        assert_eq!(busy.wait, Duration::from_secs(90));
+        assert_eq!(
+            budget.pause(Some(Duration::from_hours(24))).await.unwrap(),
+            PAUSE_MAX
+        );
+        assert_eq!(budget.pause(None).await.unwrap(), PAUSE_MIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_limit_is_no_wait() {
+        let clock = Clock::following_tokio(0);
+        let budget = Budget::in_memory(0.0, clock.clone());
+        assert_eq!(
+            turns(&Pacer::new(&budget), &clock, 1_000).await.last(),
+            Some(&0)
+        );
+    }
+}
