@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 const REPLANS_MAX: u32 = 2;
 
 /// How many plans one item makes in all, the ones for a single page included.
-const PLANS_MAX: u32 = 8;
+const PLANS_MAX: u32 = 12;
 
 /// Pages beyond the planned ones that are fetched while not one whole new second is in hand.
 const FURTHER_PAGES_MAX: u32 = 100;

@@ -18,22 +18,16 @@ pub(super) async fn run(app: &App, caller: Caller) -> anyhow::Result<Answer> {
     let environment = &app.environment;
     let to = environment.clock.now();
     let users = &environment.settings.users;
-    let send = async |user: &User| {
-        let sent = app
-            .queue
-            .send(&FetchPages::of(user.name.clone(), Some(to)), Duration::ZERO)
-            .await;
-        if let Err(error) = &sent {
-            tracing::warn!(user = %user.name, error = format!("{error:#}"), "a user was not enqueued");
-        }
-        sent.err()
-    };
+    let mut sends = Vec::new();
+    for user in users {
+        sends.push(send(app, user, to));
+    }
     // Every user is tried before a failure is told: one bad moment must not cost the others a day.
-    let sending = futures::stream::iter(users)
-        .map(send)
-        .buffer_unordered(SENDS_MAX);
-    let mut failures: Vec<anyhow::Error> =
-        sending.filter_map(async |failure| failure).collect().await;
+    let sent: Vec<_> = futures::stream::iter(sends)
+        .buffer_unordered(SENDS_MAX)
+        .collect()
+        .await;
+    let mut failures: Vec<anyhow::Error> = sent.into_iter().filter_map(Result::err).collect();
     let enqueued = users.len() - failures.len();
     tracing::info!(
         users = users.len(),
@@ -51,4 +45,11 @@ pub(super) async fn run(app: &App, caller: Caller) -> anyhow::Result<Answer> {
             users.len()
         ))),
     }
+}
+
+async fn send(app: &App, user: &User, to: i64) -> anyhow::Result<()> {
+    let item = FetchPages::of(user.name.clone(), Some(to));
+    app.queue.send(&item, Duration::ZERO).await.inspect_err(|error| {
+        tracing::warn!(user = %user.name, error = format!("{error:#}"), "a user was not enqueued");
+    })
 }

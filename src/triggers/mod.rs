@@ -7,16 +7,21 @@ mod invocation;
 use crate::environment::Environment;
 use crate::queue::WorkQueue;
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use futures::StreamExt;
 use invocation::{Answer, Caller, Invocation};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::SetOnce;
+
+/// Largest body that is kept. A message has 64 KiB; with the host's escaping and metadata it stays well below 1 MB.
+const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// How much of a larger body is still read, so that its sender hears the answer. No host sends more than 100 MB.
+const DRAINED_BYTES_MAX: usize = 100 * 1024 * 1024;
 
 /// After this long an invocation is given up, which is as safe as a crash. At `functionTimeout` (two minutes) the
 /// host kills the whole process, and every other invocation in flight with it.
@@ -52,22 +57,14 @@ pub fn router(app: Arc<SetOnce<App>>) -> Router {
 /// What the routes share.
 type Shared = State<Arc<SetOnce<App>>>;
 
-async fn enqueue_users(
-    State(app): Shared,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
+async fn enqueue_users(State(app): Shared, headers: HeaderMap, body: Body) -> Response {
     respond(&headers, body, |_, caller| async move {
         enqueue_users::run(app.wait().await, caller).await
     })
     .await
 }
 
-async fn fetch_pages(
-    State(app): Shared,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
+async fn fetch_pages(State(app): Shared, headers: HeaderMap, body: Body) -> Response {
     let run = |invocation, caller| async move {
         fetch_pages::run(app.wait().await, invocation, caller).await
     };
@@ -78,7 +75,7 @@ async fn fetch_pages(
 /// of an append. The caller learns a correlation id and nothing about the inside; the log has the rest under that id.
 async fn respond<F>(
     headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
     run: impl FnOnce(Invocation, Caller) -> F,
 ) -> Response
 where
@@ -86,9 +83,7 @@ where
 {
     let caller = Caller::of(headers);
     let trace_id = caller.trace_id.clone();
-    let invocation = body
-        .map_err(|rejection| rejection.to_string())
-        .and_then(|body| Invocation::parse(&body));
+    let invocation = read(body).await.and_then(|body| Invocation::parse(&body));
     let invocation = match invocation {
         Ok(invocation) => invocation,
         Err(reason) => {
@@ -127,4 +122,23 @@ where
         "the invocation failed",
         trace_id.as_deref(),
     )
+}
+
+async fn read(body: Body) -> Result<Vec<u8>, String> {
+    let (mut kept, mut drained) = (Vec::new(), 0);
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| format!("the body breaks off: {error}"))?;
+        drained += chunk.len();
+        if drained <= BODY_BYTES_MAX {
+            kept.extend_from_slice(&chunk);
+        } else if drained > DRAINED_BYTES_MAX {
+            break;
+        }
+    }
+    if drained > BODY_BYTES_MAX {
+        Err(format!("a body of more than {BODY_BYTES_MAX} bytes"))
+    } else {
+        Ok(kept)
+    }
 }
