@@ -11,33 +11,90 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 
-/// A play as one row of Last.fm's answer tells it; what is missing there is empty here.
-#[derive(Clone, Debug, Default)]
+/// What Last.fm says in words about a play; what is missing there is empty here.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Words<'a> {
+    /// Name of the artist.
+    pub artist: &'a str,
+    /// `MusicBrainz` id of the artist.
+    pub artist_mbid: &'a str,
+    /// Title of the track.
+    pub track: &'a str,
+    /// `MusicBrainz` id of the track.
+    pub mbid: &'a str,
+    /// Title of the album.
+    pub album: &'a str,
+    /// `MusicBrainz` id of the album.
+    pub album_mbid: &'a str,
+    /// Last.fm's page of the track.
+    pub url: &'a str,
+}
+
+/// A play as one row of Last.fm's answer tells it.
+///
+/// A work item holds thousands, so the words of each lie in one piece of memory.
+#[derive(Clone, Debug)]
 pub struct Play {
     /// Second of the play since 1970, UTC. Undated imports are numbered from 0.
     pub uts: i64,
-    /// Name of the artist.
-    pub artist: Box<str>,
-    /// `MusicBrainz` id of the artist.
-    pub artist_mbid: Box<str>,
-    /// Title of the track.
-    pub track: Box<str>,
-    /// `MusicBrainz` id of the track.
-    pub mbid: Box<str>,
-    /// Title of the album.
-    pub album: Box<str>,
-    /// `MusicBrainz` id of the album.
-    pub album_mbid: Box<str>,
-    /// Last.fm's page of the track.
-    pub url: Box<str>,
     /// Last.fm's own row, when it is wanted.
     pub raw: Option<Box<RawValue>>,
+    words: Box<str>,
+    /// Where each of the words but the last ends.
+    ends: [u32; 6],
 }
 
 impl Play {
+    /// A play at second `uts`. Nothing for words of 4 GiB and more, which no answer can hold.
+    pub fn new(uts: i64, words: &Words<'_>) -> Option<Self> {
+        let Words {
+            artist,
+            artist_mbid,
+            track,
+            mbid,
+            album,
+            album_mbid,
+            url,
+        } = *words;
+        let words = [artist, artist_mbid, track, mbid, album, album_mbid, url];
+        let mut ends = [0; 6];
+        let mut end = 0;
+        for (slot, word) in ends.iter_mut().zip(words) {
+            end += word.len();
+            *slot = u32::try_from(end).ok()?;
+        }
+        Some(Self {
+            uts,
+            raw: None,
+            words: words.concat().into(),
+            ends,
+        })
+    }
+
+    /// Everything that Last.fm says about it.
+    pub fn words(&self) -> Words<'_> {
+        let mut start = 0;
+        let mut next = |end: u32| {
+            let word = &self.words[start..end as usize];
+            start = end as usize;
+            word
+        };
+        let [artist, artist_mbid, track, mbid, album, album_mbid] = self.ends;
+        Words {
+            artist: next(artist),
+            artist_mbid: next(artist_mbid),
+            track: next(track),
+            mbid: next(mbid),
+            album: next(album),
+            album_mbid: next(album_mbid),
+            url: &self.words[start..],
+        }
+    }
+
     /// What identifies a play up to true repeats. No public export repeats it (lastfm-api notes, 53,869 rows).
     pub fn identity(&self) -> (i64, &str, &str) {
-        (self.uts, &self.artist, &self.track)
+        let Words { artist, track, .. } = self.words();
+        (self.uts, artist, track)
     }
 }
 
@@ -49,14 +106,15 @@ pub struct PlayId([u8; 16]);
 impl PlayId {
     /// The id of the `ordinal`-th play (from 0, in Last.fm's order) with this identity.
     pub fn new(user: &str, play: &Play, ordinal: u32) -> Self {
+        let (uts, artist, track) = play.identity();
         let mut hash = Sha256::new();
         hash.update(user);
         hash.update(b"\x1f");
-        hash.update(play.uts.to_string());
+        hash.update(uts.to_string());
         hash.update(b"\x1f");
-        hash.update(play.artist.as_bytes());
+        hash.update(artist);
         hash.update(b"\x1f");
-        hash.update(play.track.as_bytes());
+        hash.update(track);
         hash.update(b"\x1f");
         hash.update(ordinal.to_string());
         let digest = hash.finalize();
@@ -141,21 +199,30 @@ impl<'a> LineWriter<'a> {
     ) -> Result<(), serde_json::Error> {
         self.local_time.clear();
         write_local_time(&mut self.local_time, play.uts, &self.user.time_zone);
+        let Words {
+            artist,
+            artist_mbid,
+            track,
+            mbid,
+            album,
+            album_mbid,
+            url,
+        } = play.words();
         let line = Line {
             username: self.user.name.as_str(),
-            artist: &play.artist,
-            track: &play.track,
-            normalized_title: play.track.trim(),
-            album: &play.album,
+            artist,
+            track,
+            normalized_title: track.trim(),
+            album,
             uts: play.uts,
             local_time: &self.local_time,
-            mbid: &play.mbid,
+            mbid,
             source: "lastfm",
             ingested_at: &self.ingested_at,
             id: &id.to_hex(),
-            artist_mbid: &play.artist_mbid,
-            album_mbid: &play.album_mbid,
-            url: &play.url,
+            artist_mbid,
+            album_mbid,
+            url,
             raw: play.raw.as_deref(),
         };
         serde_json::to_writer(&mut *block, &line)?;
@@ -241,13 +308,29 @@ mod tests {
     }
 
     #[test]
-    fn the_id_is_the_published_hash() {
-        let play = Play {
-            uts: 1_700_000_000,
-            artist: "Ä".into(),
-            track: "B".into(),
-            ..Play::default()
+    fn a_play_gives_its_words_back() {
+        let words = Words {
+            artist: "Ä",
+            artist_mbid: "",
+            track: "tr",
+            mbid: "m",
+            album: "",
+            album_mbid: "am",
+            url: "https://last.fm/",
         };
+        let play = Play::new(7, &words).unwrap();
+        assert_eq!(format!("{:?}", play.words()), format!("{words:?}"));
+        assert_eq!(play.identity(), (7, "Ä", "tr"));
+    }
+
+    #[test]
+    fn the_id_is_the_published_hash() {
+        let words = Words {
+            artist: "Ä",
+            track: "B",
+            ..Words::default()
+        };
+        let play = Play::new(1_700_000_000, &words).unwrap();
         // printf 'rj\x1f1700000000\x1fÄ\x1fB\x1f0' | sha256sum | cut -c1-32
         assert_eq!(
             PlayId::new("rj", &play, 0).to_hex(),

@@ -135,6 +135,7 @@ fn cut_at_lines(second: &Block, bytes_max: usize) -> VecDeque<Block> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scrobble::Words;
     use crate::user::{User, UserName};
     use jiff::tz::TimeZone;
 
@@ -145,10 +146,7 @@ mod tests {
             time_zone: TimeZone::UTC,
         };
         let plays = seconds.iter().map(|uts| {
-            let play = Play {
-                uts: *uts,
-                ..Play::default()
-            };
+            let play = Play::new(*uts, &Words::default()).unwrap();
             let id = PlayId::new("rj", &play, 0);
             (play, id)
         });

@@ -106,7 +106,7 @@ pub(super) struct Cover<'a> {
     pub(super) reaches_top: bool,
 }
 
-impl Cover<'_> {
+impl<'a> Cover<'a> {
     /// Whether every play of the window is in hand. A row behind the window (`to` is asked inclusively) proves it
     /// as well as the newest page does.
     pub(super) fn closes(&self) -> bool {
@@ -138,22 +138,26 @@ impl Cover<'_> {
     ///
     /// Plays at the archive's newest second are taken only when there are more of them than it holds, and then
     /// those that it lacks.
-    pub(super) fn select(&self, user: &str, mut rows: Vec<Play>) -> Vec<(Play, PlayId)> {
+    pub(super) fn select(
+        self,
+        user: &'a str,
+        mut rows: Vec<Play>,
+    ) -> impl Iterator<Item = (Play, PlayId)> + 'a {
         rows.retain(|play| self.wants(play.uts));
-        // Stable: inside a second Last.fm's order stays.
-        rows.sort_by_key(|play| play.uts);
-        let newest = self.standing.newest;
+        // They come newest first. Turned round, but for the order inside each second, which stays Last.fm's.
+        rows.reverse();
+        for second in rows.chunk_by_mut(|one, next| one.uts == next.uts) {
+            second.reverse();
+        }
+        let Standing { newest, held } = self.standing;
         let shown_at_newest = rows
             .iter()
-            .take_while(|play| Some(play.uts) == newest)
+            .take_while(|play| Some(play.uts) == *newest)
             .count();
-        let more_at_newest = shown_at_newest > self.standing.held.len();
-        let lacking = |play: &Play, id: &PlayId| {
-            Some(play.uts) != newest || (more_at_newest && !self.standing.held.contains(id))
-        };
-        with_ids(user, rows)
-            .filter(|(play, id)| lacking(play, id))
-            .collect()
+        let more_at_newest = shown_at_newest > held.len();
+        with_ids(user, rows).filter(move |(play, id)| {
+            Some(play.uts) != *newest || (more_at_newest && !held.contains(id))
+        })
     }
 }
 
@@ -173,9 +177,8 @@ fn with_ids(user: &str, plays: Vec<Play>) -> impl Iterator<Item = (Play, PlayId)
         let ordinal = if alone {
             0
         } else {
-            let count = repeats
-                .entry((play.artist.clone(), play.track.clone()))
-                .or_insert(0);
+            let (_, artist, track) = play.identity();
+            let count = repeats.entry((artist.into(), track.into())).or_insert(0);
             *count += 1;
             *count - 1
         };
@@ -187,14 +190,15 @@ fn with_ids(user: &str, plays: Vec<Play>) -> impl Iterator<Item = (Play, PlayId)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scrobble::Words;
 
     fn play(uts: i64, track: &str) -> Play {
-        Play {
-            uts,
-            artist: "a".into(),
-            track: track.into(),
-            ..Play::default()
-        }
+        let words = Words {
+            artist: "a",
+            track,
+            ..Words::default()
+        };
+        Play::new(uts, &words).unwrap()
     }
 
     fn rows(text: &str) -> Vec<Play> {
@@ -233,10 +237,10 @@ mod tests {
             reaches_top,
         };
         let has_new = cover.has_new(rows.iter().map(|play| play.uts));
-        let plays = cover.select("rj", rows);
+        let plays = cover.select("rj", rows).collect::<Vec<_>>();
         let names: Vec<String> = plays
             .iter()
-            .map(|(play, _)| format!("{}{}", play.track, play.uts))
+            .map(|(play, _)| format!("{}{}", play.words().track, play.uts))
             .collect();
         assert_eq!((names.join(" ").as_str(), cover.closes()), (expect, closes));
         assert_eq!(has_new, !expect.is_empty());
@@ -293,8 +297,7 @@ mod tests {
         };
         let ids: HashSet<_> = cover
             .select("rj", rows("a7 b7 a7"))
-            .iter()
-            .map(|(_, id)| *id)
+            .map(|(_, id)| id)
             .collect();
         assert_eq!(ids.len(), 3);
     }

@@ -278,7 +278,11 @@ async fn finish(
         let pages = run.clone().filter_map(|page| in_hand.pages.get(&page));
         plan::torn_seconds(pages.map(|page| page.plays.as_slice()))
     };
-    let mut rows = Vec::new();
+    let plays = run
+        .clone()
+        .filter_map(|page| in_hand.pages.get(&page))
+        .map(|page| page.plays.len());
+    let mut rows = Vec::with_capacity(plays.sum());
     for page in run {
         rows.append(
             &mut in_hand

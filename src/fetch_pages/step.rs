@@ -74,7 +74,7 @@ impl Step<'_> {
         let plays = cover.select(self.user.name.as_str(), std::mem::take(&mut fetched.rows));
         let writer = LineWriter::new(self.user, self.environment.clock.now_ms());
         let limit = self.environment.block_bytes_max;
-        let mut blocks = Blocks::new(plays.into_iter(), writer, limit).peekable();
+        let mut blocks = Blocks::new(plays, writer, limit).peekable();
         let mut place: Option<Place> = None;
         let mut landed: Option<i64> = None;
         while let Some(block) = blocks.next() {

@@ -6,7 +6,7 @@
 
 use super::error::Error;
 use super::wire::{Body, Number, Row, Rows};
-use crate::scrobble::Play;
+use crate::scrobble::{Play, Words};
 use crate::user::UserName;
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -67,7 +67,7 @@ pub fn read(
     } else {
         let body = parse::<Rows>(body, status, retry_after)?;
         judge(body, status, retry_after, asked, |rows| {
-            rows.0.into_iter().filter_map(play_of).collect()
+            rows.0.iter().filter_map(play_of).collect()
         })
     }
 }
@@ -202,24 +202,23 @@ fn error_code(error: &RawValue) -> Option<i64> {
 }
 
 /// The play of a row; nothing for the row that is playing now.
-fn play_of(row: Row<'_>) -> Option<Result<Play, serde_json::Error>> {
+fn play_of(row: &Row<'_>) -> Option<Result<Play, serde_json::Error>> {
     if row.is_now_playing() {
         return None;
     }
-    let Some(uts) = row.date.and_then(|date| date.uts.0) else {
+    let Some(uts) = row.date.as_ref().and_then(|date| date.uts.0) else {
         return Some(Err(serde::de::Error::custom("a date without a second")));
     };
-    Some(Ok(Play {
-        uts,
-        artist: row.artist.name.0.into(),
-        artist_mbid: row.artist.mbid.0.into(),
-        track: row.name.0.into(),
-        mbid: row.mbid.0.into(),
-        album: row.album.name.0.into(),
-        album_mbid: row.album.mbid.0.into(),
-        url: row.url.0.into(),
-        raw: None,
-    }))
+    let words = Words {
+        artist: &row.artist.name.0,
+        artist_mbid: &row.artist.mbid.0,
+        track: &row.name.0,
+        mbid: &row.mbid.0,
+        album: &row.album.name.0,
+        album_mbid: &row.album.mbid.0,
+        url: &row.url.0,
+    };
+    Some(Play::new(uts, &words).ok_or_else(|| serde::de::Error::custom("a row of more than 4 GiB")))
 }
 
 /// Like the rows of [`Rows`], each with its own text.
@@ -233,13 +232,11 @@ fn raw_plays(rows: &str) -> Result<Vec<Play>, serde_json::Error> {
     };
     let mut plays = Vec::with_capacity(rows.len());
     for raw in rows {
-        if let Some(play) = play_of(serde_json::from_str(raw.get())?) {
+        if let Some(play) = play_of(&serde_json::from_str(raw.get())?) {
             // A line is one line: white space between tokens may hold line feeds, text cannot.
-            let raw = compact(raw)?;
-            plays.push(Play {
-                raw: Some(raw),
-                ..play?
-            });
+            let mut play = play?;
+            play.raw = Some(compact(raw)?);
+            plays.push(play);
         }
     }
     Ok(plays)

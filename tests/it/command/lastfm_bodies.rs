@@ -119,19 +119,23 @@ fn fields_may_have_any_recorded_form_and_text_stays_as_it_is() {
             panic!()
         };
         assert_eq!(
-            (&*long.artist, &*long.track, &*long.album),
+            (long.words().artist, long.words().track, long.words().album),
             (text, text, text)
         );
         assert_eq!(
-            (&*long.artist_mbid, &*long.mbid, &*long.album_mbid),
+            (
+                long.words().artist_mbid,
+                long.words().mbid,
+                long.words().album_mbid
+            ),
             ("m", "t", "b")
         );
-        assert_eq!((long.uts, &*long.url), (7, "https://x/y"));
+        assert_eq!((long.uts, long.words().url), (7, "https://x/y"));
         assert_eq!(
-            (&*bare.artist, &*bare.album, &*bare.track),
+            (bare.words().artist, bare.words().album, bare.words().track),
             ("Plain", "", "")
         );
-        assert_eq!((&*bare.mbid, &*bare.url, bare.uts), ("", "", 6));
+        assert_eq!((bare.words().mbid, bare.words().url, bare.uts), ("", "", 6));
         assert_eq!(long.raw.is_some(), raw);
     }
 }
