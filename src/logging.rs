@@ -64,7 +64,8 @@ pub fn bars() -> &'static MultiProgress {
 
 /// One line on stderr.
 pub fn say(line: &str) {
-    let _ = writeln!(AboveBars.make_writer(), "{line}");
+    // In one piece: the bars are drawn again after each write.
+    let _ = AboveBars.write_all(format!("{line}\n").as_bytes());
 }
 
 /// One line of data on stdout.
