@@ -98,6 +98,10 @@ impl Settings {
             return invalid(&format!("`{name}` is not UTF-8"));
         }
         let text = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
+        let key = text("LASTFM_API_KEY").map(SecretString::from);
+        if needs.key {
+            check_key(key.clone())?;
+        }
         let lastfm_url = lastfm_url(text("LASTFM_API_URL"))?;
         let connection = |name: &str| Connection::from_settings(name, lookup).map_err(Invalid);
         let host_storage = connection("AzureWebJobsStorage")?;
@@ -142,7 +146,7 @@ impl Settings {
             )?,
             include_raw: truth("INCLUDE_RAW", text("INCLUDE_RAW").as_deref())?,
             users: users::parse(&text("LASTFM_USERS").unwrap_or_default())?,
-            key: text("LASTFM_API_KEY").map(SecretString::from),
+            key,
             target: target(
                 needs,
                 directory,
@@ -153,9 +157,6 @@ impl Settings {
             lastfm_url,
             host_storage,
         };
-        if needs.key {
-            settings.lastfm_key()?;
-        }
         if needs.users && settings.users.is_empty() {
             return invalid(
                 "`LASTFM_USERS` is missing: user names separated by commas are wanted, each `name` or `name=Area/City`",
