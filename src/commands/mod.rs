@@ -63,9 +63,17 @@ enum Command {
 /// Which archive a command works on.
 #[derive(Clone, Debug, clap::Args)]
 struct ArchiveOption {
-    /// Directory of the archive; without it the archive is in `ARCHIVE_STORAGE`, else `AzureWebJobsStorage`
-    #[arg(long, value_name = "DIR", env = "ARCHIVE_DIR", hide_env_values = true)]
+    /// Directory of the archive (or `ARCHIVE_DIR`); without it the archive is in `ARCHIVE_STORAGE`, else
+    /// `AzureWebJobsStorage`
+    #[arg(long, value_name = "DIR")]
     archive: Option<String>,
+}
+
+impl ArchiveOption {
+    /// The flag, or its variable.
+    fn directory(&self, lookup: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+        self.archive.clone().or_else(|| lookup("ARCHIVE_DIR"))
+    }
 }
 
 /// Runs the command that `arguments` name; `lookup` gives the value of one variable.

@@ -43,7 +43,7 @@ pub(super) async fn run(
         archive: true,
         ..Needs::default()
     };
-    let settings = Settings::read(needs, options.archive.archive.clone(), lookup)?;
+    let settings = Settings::read(needs, options.archive.directory(lookup), lookup)?;
     let environment = Environment::new(
         settings,
         Access::Read,

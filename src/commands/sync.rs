@@ -51,7 +51,7 @@ pub(super) async fn run(
         archive: true,
         ..Needs::default()
     };
-    let settings = Settings::read(needs, options.archive.archive.clone(), lookup)?;
+    let settings = Settings::read(needs, options.archive.directory(lookup), lookup)?;
     let users = if asked.is_empty() {
         settings
             .users
