@@ -90,8 +90,12 @@ impl Step<'_> {
             place = Some(target);
             let in_time =
                 self.started.elapsed() < APPEND_TIME_MAX && !self.environment.stop.is_requested();
-            if !in_time && blocks.peek().is_some() {
-                let left = self.continuation(block.newest, &fetched, &seconds, page_size);
+            // Never inside a second that is cut into several blocks: a play that is deleted there meanwhile could hide
+            // one that is not archived yet from the count rule.
+            let next = blocks.peek().and_then(|next| next.as_ref().ok());
+            if !in_time && next.is_some_and(|next| Some(next.newest) != landed) {
+                let left =
+                    self.continuation(landed.unwrap_or_default(), &fetched, &seconds, page_size);
                 return Ok(Outcome::Continue(left, Duration::ZERO));
             }
         }
