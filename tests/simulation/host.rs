@@ -40,7 +40,12 @@ impl Worker {
             1 => world.random.i64(-2_000..2_000),
             _ => world.random.i64(-30_000..30_000),
         };
-        let block_bytes = *world.random.choice(&[400, 1_000, 3_000, 4 << 20]).expect("some");
+        let sizes: &[usize] = if world.small_blocks {
+            &[400, 1_000, 3_000, 4 << 20]
+        } else {
+            &[20_000, 4 << 20]
+        };
+        let block_bytes = *world.random.choice(sizes).expect("some");
         let clock = Clock::following_tokio(world.now_ms() + skew_ms);
         world.say(
             &name,

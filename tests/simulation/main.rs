@@ -26,7 +26,7 @@ fn whatever_goes_wrong_the_archive_is_right() {
     if let Some(seed) = number("SIM_SEED") {
         let _log = (number("SIM_LOG").is_some()).then(|| {
             let subscriber = tracing_subscriber::fmt()
-                .with_max_level(tracing::Level::DEBUG)
+                .with_max_level(tracing::Level::INFO)
                 .without_time()
                 .with_writer(std::io::stderr)
                 .finish();

@@ -185,7 +185,7 @@ fn disturb(shared: &Shared, workers: &[Worker], pick: usize, changes: u32) {
     let world = &mut *guard;
     if world.random.u32(0..10) < changes {
         let now_ms = world.now_ms();
-        let what = world.truth.change(&mut world.lastfm, &mut world.random, now_ms);
+        let what = world.truth.change(&mut world.lastfm, &mut world.random, now_ms, world.small_blocks);
         world.say("people", what);
     }
     if world.random.u32(0..60) == 0 {

@@ -24,6 +24,8 @@ pub(crate) struct World {
     pub(crate) crashes_permille: u32,
     pub(crate) lastfm_percent: u32,
     pub(crate) latency_ms_max: u64,
+    /// Seconds larger than a block occur; then no deletion meets them (see `Truth::change`).
+    pub(crate) small_blocks: bool,
     loud: bool,
     /// Changes with everything that happens: two runs of a seed have the same.
     pub(crate) fingerprint: u64,
@@ -78,6 +80,7 @@ impl World {
             crashes_permille: *random.choice(&[0, 2, 10, 30]).expect("some"),
             lastfm_percent: *random.choice(&[0, 5, 15, 40]).expect("some"),
             latency_ms_max: *random.choice(&[1, 50, 500, 5_000]).expect("some"),
+            small_blocks: random.bool(),
             random,
             loud,
             fingerprint: 0,
