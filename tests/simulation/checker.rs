@@ -46,6 +46,16 @@ pub(crate) fn check(world: &World, last_second: i64) -> Vec<String> {
             world.blobs.appends
         ));
     }
+    // Ten seconds of the budget; clocks that are up to 3 s off stretch them at both ends.
+    let most = world.rate * 16 + 2;
+    let asked = &world.asked_ms;
+    let crowded = (0..asked.len()).find(|first| {
+        let window = asked[*first..].iter().take_while(|ms| **ms < asked[*first] + 10_000);
+        window.count() as i64 > most
+    });
+    if let Some(first) = crowded.filter(|_| world.rate > 0) {
+        wrong.push(format!("more than {most} requests in 10 s from {} ms on", asked[first]));
+    }
     wrong
 }
 

@@ -35,6 +35,10 @@ impl HttpClient for Port {
         let (fate, out_ms, back_ms) = {
             let mut world = lock(&self.world);
             world.calls += 1;
+            if request.url().port() == Some(8090) {
+                let now_ms = world.now_ms();
+                world.asked_ms.push(now_ms);
+            }
             let fate = world.fate(request.url());
             let max = world.latency_ms_max;
             let (out_ms, back_ms) = (world.random.u64(0..=max) / 2, world.random.u64(0..=max) / 2);

@@ -82,6 +82,7 @@ async fn play(seed: u64, loud: bool) -> Verdict {
     let mut world = World::new(fastrand::Rng::with_seed(seed), loud);
     prepare(&mut world);
     let rate = *world.random.choice(&["0", "4", "20"]).expect("some");
+    world.rate = rate.parse().expect("a number");
     let count = world.random.usize(2..=4);
     let fault_time_ms = world.random.i64(3..40) * 60_000;
     let tick_ms = world.random.i64(1..10) * 60_000;
@@ -185,7 +186,9 @@ fn disturb(shared: &Shared, workers: &[Worker], pick: usize, changes: u32) {
     let world = &mut *guard;
     if world.random.u32(0..10) < changes {
         let now_ms = world.now_ms();
-        let what = world.truth.change(&mut world.lastfm, &mut world.random, now_ms, world.small_blocks);
+        // `SIM_DELETE_ANYWHERE=1` shows what is known to be lost then.
+        let careful = world.small_blocks && std::env::var_os("SIM_DELETE_ANYWHERE").is_none();
+        let what = world.truth.change(&mut world.lastfm, &mut world.random, now_ms, careful);
         world.say("people", what);
     }
     if world.random.u32(0..60) == 0 {

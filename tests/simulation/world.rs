@@ -30,6 +30,10 @@ pub(crate) struct World {
     /// Changes with everything that happens: two runs of a seed have the same.
     pub(crate) fingerprint: u64,
     pub(crate) calls: u64,
+    /// When requests to Last.fm were started.
+    pub(crate) asked_ms: Vec<i64>,
+    /// Requests a second; 0 is no limit.
+    pub(crate) rate: i64,
 }
 
 pub(crate) type Shared = Arc<Mutex<World>>;
@@ -85,6 +89,8 @@ impl World {
             loud,
             fingerprint: 0,
             calls: 0,
+            asked_ms: Vec::new(),
+            rate: 0,
         }
     }
 
