@@ -1,0 +1,160 @@
+//! The Functions host and its workers.
+
+use crate::port::{self, Port};
+use crate::queue::Message;
+use crate::world::{Shared, lock};
+use axum::Router;
+use axum::body::Body;
+use azure_core::base64;
+use lastfm_archive::archive::Access;
+use lastfm_archive::clock::Clock;
+use lastfm_archive::environment::{Environment, Stop};
+use lastfm_archive::settings::{Needs, Settings};
+use lastfm_archive::triggers::{App, router};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{SetOnce, watch};
+use tower::ServiceExt;
+
+/// One process, from its start to its death.
+#[derive(Clone)]
+pub(crate) struct Worker {
+    pub(crate) name: String,
+    pub(crate) dead: watch::Sender<bool>,
+    pub(crate) stop: Stop,
+    pub(crate) busy: Arc<AtomicUsize>,
+    router: Router,
+}
+
+impl Worker {
+    /// A new process with settings and a clock of its own.
+    pub(crate) fn start(shared: &Shared, name: String, rate: &str) -> Self {
+        let dead = watch::Sender::new(false);
+        let stop = Stop::default();
+        let mut world = lock(shared);
+        let page_size = *world.random.choice(&[1, 2, 3, 5, 10, 50, 200, 1_000]).expect("some");
+        let pages = *world.random.choice(&[1, 2, 3, 10, 40]).expect("some");
+        let skew_ms = match world.random.u32(0..3) {
+            0 => 0,
+            1 => world.random.i64(-2_000..2_000),
+            _ => world.random.i64(-30_000..30_000),
+        };
+        let sizes: &[usize] = if world.small_blocks {
+            &[400, 1_000, 3_000, 4 << 20]
+        } else {
+            &[20_000, 4 << 20]
+        };
+        let block_bytes = *world.random.choice(sizes).expect("some");
+        let clock = Clock::following_tokio(world.now_ms() + skew_ms);
+        world.say(
+            &name,
+            format!("starts: page size {page_size}, {pages} pages, clock {skew_ms} ms off, blocks of {block_bytes}"),
+        );
+        drop(world);
+        let lookup = |setting: &str| {
+            let value = match setting {
+                "AzureWebJobsStorage" => "UseDevelopmentStorage=true".to_owned(),
+                "LASTFM_API_URL" => "http://127.0.0.1:8090/2.0/".to_owned(),
+                "LASTFM_API_KEY" => "key".to_owned(),
+                "LASTFM_USERS" => "rj".to_owned(),
+                "LASTFM_PAGE_SIZE" => page_size.to_string(),
+                "PAGES_PER_ITEM" => pages.to_string(),
+                "LASTFM_REQUESTS_PER_SECOND" => rate.to_owned(),
+                _ => return None,
+            };
+            Some(value)
+        };
+        let needs = Needs {
+            key: true,
+            users: true,
+            host_storage: true,
+            archive: true,
+        };
+        let settings = Settings::read(needs, None, &lookup).expect("good settings");
+        let storage = settings.host_storage.clone().expect("given");
+        let http = port::client(Port {
+            world: shared.clone(),
+            name: name.clone(),
+            dead: dead.clone(),
+        });
+        let mut environment =
+            Environment::new(settings, Access::Write, http, clock, stop.clone()).expect("clients");
+        environment.block_bytes_max = block_bytes;
+        let queue = environment.work_queue(&storage).expect("a client");
+        let app = Arc::new(SetOnce::new_with(Some(App { environment, queue })));
+        Self {
+            name,
+            dead,
+            stop,
+            busy: Arc::default(),
+            router: router(app),
+        }
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        *self.dead.borrow()
+    }
+
+    /// Invokes a function; false when it failed or the process died.
+    async fn invoke(&self, function: &str, body: String) -> bool {
+        let request = axum::http::Request::post(format!("/{function}"));
+        let request = request.body(Body::from(body)).expect("a request");
+        let mut dead = self.dead.subscribe();
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        let success = tokio::select! {
+            biased;
+            _ = dead.wait_for(|dead| *dead) => false,
+            answer = self.router.clone().oneshot(request) => answer.expect("infallible").status().is_success(),
+        };
+        self.busy.fetch_sub(1, Ordering::Relaxed);
+        success
+    }
+}
+
+/// Delivers one message, and does with it what the host does.
+pub(crate) fn deliver(shared: &Shared, worker: &Worker, message: Message) {
+    let (shared, worker) = (shared.clone(), worker.clone());
+    tokio::spawn(async move {
+        let text = crate::queue::read(&message.text).map_or_else(
+            || String::from_utf8_lossy(&message.text).into_owned(),
+            |json| json.to_string(),
+        );
+        let delivery = format!("message {} ({})", message.id, message.dequeue_count);
+        lock(&shared).say(&worker.name, format!("{delivery} taken: {text}"));
+        let body = format!(
+            r#"{{"Data":{{"item":"{}"}},"Metadata":{{"DequeueCount":"{}","Id":"\"{}\""}}}}"#,
+            base64::encode(&message.text),
+            message.dequeue_count,
+            message.id
+        );
+        let success = worker.invoke("fetch_pages", body).await;
+        let mut world = lock(&shared);
+        let words = if success { "done" } else { "FAILED" };
+        world.say(&worker.name, format!("{delivery} {words}"));
+        if success && world.faults_percent > 0 && world.random.u32(0..40) == 0 {
+            world.say("host", format!("could not delete {delivery}"));
+        } else if success {
+            world.queue.delete(message.id);
+        } else {
+            let visible_ms = world.now_ms() + 30_000;
+            world.queue.put_back(message.id, visible_ms);
+        }
+    });
+}
+
+/// The timer, with the retries of its trigger. False when none succeeded.
+pub(crate) fn tick(shared: &Shared, worker: &Worker) {
+    let (shared, worker) = (shared.clone(), worker.clone());
+    tokio::spawn(async move {
+        for _ in 0..4 {
+            let body = r#"{"Data":{"timer":{"IsPastDue":false}},"Metadata":{}}"#.to_owned();
+            let success = worker.invoke("enqueue_users", body).await;
+            lock(&shared).say(&worker.name, format!("tick: {success}"));
+            if success || worker.is_dead() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_mins(1)).await;
+        }
+    });
+}

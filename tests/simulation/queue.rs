@@ -1,0 +1,103 @@
+//! The work queue with the host's way of taking messages, and the queue service's way of sending them.
+
+use crate::blobs::{Call, Reply};
+use azure_core::base64;
+use std::collections::BTreeSet;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) id: u64,
+    pub(crate) text: Vec<u8>,
+    pub(crate) visible_ms: i64,
+    pub(crate) dequeue_count: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    exists: bool,
+    pub(crate) messages: Vec<Message>,
+    /// Texts on the poison queue, the program's and the host's.
+    pub(crate) poison: Vec<Vec<u8>>,
+    /// Continuations that were ever sent, each once.
+    pub(crate) continuations: BTreeSet<String>,
+    sent: u64,
+}
+
+impl Queue {
+    pub(crate) fn put(&mut self, text: Vec<u8>, visible_ms: i64) {
+        self.sent += 1;
+        self.messages.push(Message {
+            id: self.sent,
+            text,
+            visible_ms,
+            dequeue_count: 0,
+        });
+    }
+
+    pub(crate) fn answer(&mut self, call: &Call, now_ms: i64) -> Reply {
+        let path = call.path.trim_start_matches("/devstoreaccount1/");
+        if call.method == "PUT" {
+            self.exists = true;
+            return Reply::new(201);
+        }
+        if !self.exists {
+            return Reply::refused(404, "QueueNotFound");
+        }
+        let delay: i64 = call.query("visibilitytimeout").parse().unwrap_or(0);
+        let xml = String::from_utf8(call.body.clone()).expect("XML is text");
+        let text = xml
+            .split_once("<MessageText>")
+            .and_then(|(_, rest)| rest.split_once("</MessageText>"))
+            .expect("a message has a text")
+            .0
+            .to_owned();
+        if path.starts_with("page-ranges-poison/") {
+            self.poison.push(text.into_bytes());
+        } else {
+            let json = read(text.as_bytes()).expect("the program writes work items");
+            let copy = json.get("attempt").is_some() || json.get("waits").is_some();
+            if json.get("from").is_some() && !copy {
+                self.continuations.insert(text.clone());
+            }
+            self.put(text.into_bytes(), now_ms + delay * 1_000);
+        }
+        let mut reply = Reply::new(201).with("content-type", "application/xml");
+        reply.body = b"<?xml version=\"1.0\" encoding=\"utf-8\"?><QueueMessagesList><QueueMessage><MessageId>m</MessageId><PopReceipt>p</PopReceipt></QueueMessage></QueueMessagesList>".to_vec();
+        reply
+    }
+
+    /// Takes a visible message for `lease_ms`.
+    pub(crate) fn take(&mut self, now_ms: i64, lease_ms: i64) -> Option<Message> {
+        let message = self
+            .messages
+            .iter_mut()
+            .find(|message| message.visible_ms <= now_ms)?;
+        message.visible_ms = now_ms + lease_ms;
+        message.dequeue_count += 1;
+        Some(message.clone())
+    }
+
+    pub(crate) fn delete(&mut self, id: u64) {
+        self.messages.retain(|message| message.id != id);
+    }
+
+    /// What the host does with a message that was not handled.
+    pub(crate) fn put_back(&mut self, id: u64, visible_ms: i64) {
+        let Some(index) = self.messages.iter().position(|message| message.id == id) else {
+            return;
+        };
+        if self.messages[index].dequeue_count >= 5 {
+            let message = self.messages.remove(index);
+            self.poison.push(message.text);
+        } else {
+            self.messages[index].visible_ms = visible_ms;
+        }
+    }
+}
+
+/// The JSON of a message, plain or in base64.
+pub(crate) fn read(text: &[u8]) -> Option<serde_json::Value> {
+    serde_json::from_slice(text)
+        .ok()
+        .or_else(|| serde_json::from_slice(&base64::decode(text).ok()?).ok())
+}
