@@ -142,7 +142,8 @@ impl Blobs {
         if self.containers.contains_key(container) {
             return Reply::refused(409, "ContainerAlreadyExists");
         }
-        self.containers.insert(container.to_owned(), BTreeMap::new());
+        self.containers
+            .insert(container.to_owned(), BTreeMap::new());
         Reply::new(201)
     }
 
@@ -188,14 +189,19 @@ fn read(blob: &Blob, call: &Call) -> Reply {
     };
     let (start, end) = wanted.split_once('-').expect("a range has a dash");
     let start: usize = start.parse().expect("a number");
-    let end = end.parse().map_or(length, |last: usize| (last + 1).min(length));
+    let end = end
+        .parse()
+        .map_or(length, |last: usize| (last + 1).min(length));
     if start >= length {
         return Reply::refused(416, "InvalidRange");
     }
     let mut reply = Reply::new(206)
         .with("etag", etag(blob.version))
         .with("content-length", end - start)
-        .with("content-range", format!("bytes {start}-{}/{length}", end - 1));
+        .with(
+            "content-range",
+            format!("bytes {start}-{}/{length}", end - 1),
+        );
     reply.body = blob.bytes[start..end].to_vec();
     reply
 }

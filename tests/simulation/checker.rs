@@ -16,9 +16,15 @@ pub(crate) fn check(world: &World, last_second: i64) -> Vec<String> {
         if !bytes.is_empty() && !bytes.ends_with(b"\n") {
             wrong.push(format!("{name} ends inside a line"));
         }
-        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for line in bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
             let Ok(json) = serde_json::from_slice::<serde_json::Value>(line) else {
-                wrong.push(format!("{name}: no JSON: {}", String::from_utf8_lossy(line)));
+                wrong.push(format!(
+                    "{name}: no JSON: {}",
+                    String::from_utf8_lossy(line)
+                ));
                 continue;
             };
             let text = |field: &str| json[field].as_str().unwrap_or_default().to_owned();
@@ -50,11 +56,16 @@ pub(crate) fn check(world: &World, last_second: i64) -> Vec<String> {
     let most = world.rate * 16 + 2;
     let asked = &world.asked_ms;
     let crowded = (0..asked.len()).find(|first| {
-        let window = asked[*first..].iter().take_while(|ms| **ms < asked[*first] + 10_000);
+        let window = asked[*first..]
+            .iter()
+            .take_while(|ms| **ms < asked[*first] + 10_000);
         window.count() as i64 > most
     });
     if let Some(first) = crowded.filter(|_| world.rate > 0) {
-        wrong.push(format!("more than {most} requests in 10 s from {} ms on", asked[first]));
+        wrong.push(format!(
+            "more than {most} requests in 10 s from {} ms on",
+            asked[first]
+        ));
     }
     wrong
 }
@@ -63,7 +74,13 @@ type Files = BTreeMap<(i64, i64, u64), Vec<u8>>;
 
 fn data_files(world: &World, wrong: &mut Vec<String>) -> Files {
     let mut files = Files::new();
-    for (name, blob) in world.blobs.containers.get("scrobbles").into_iter().flatten() {
+    for (name, blob) in world
+        .blobs
+        .containers
+        .get("scrobbles")
+        .into_iter()
+        .flatten()
+    {
         let numbers: Vec<i64> = name
             .split(|letter: char| !letter.is_ascii_digit())
             .filter_map(|digits| digits.parse().ok())
@@ -100,7 +117,9 @@ fn compare(
             wrong.push(format!("lost: {key:?} is there {count} times, not {least}"));
         }
         if count > *most {
-            wrong.push(format!("repeated: {key:?} is there {count} times, not {most}"));
+            wrong.push(format!(
+                "repeated: {key:?} is there {count} times, not {most}"
+            ));
         }
     }
     for key in found.keys().filter(|key| !bounds.contains_key(*key)) {
@@ -117,7 +136,11 @@ fn year_and_month(uts: i64) -> (i64, i64) {
         (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month)
 }

@@ -33,7 +33,10 @@ impl Worker {
         let dead = watch::Sender::new(false);
         let stop = Stop::default();
         let mut world = lock(shared);
-        let page_size = *world.random.choice(&[1, 2, 3, 5, 10, 50, 200, 1_000]).expect("some");
+        let page_size = *world
+            .random
+            .choice(&[1, 2, 3, 5, 10, 50, 200, 1_000])
+            .expect("some");
         let pages = *world.random.choice(&[1, 2, 3, 10, 40]).expect("some");
         let skew_ms = match world.random.u32(0..3) {
             0 => 0,

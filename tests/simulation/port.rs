@@ -100,9 +100,15 @@ impl HttpClient for Port {
         } else {
             let mut world = lock(&self.world);
             let reply = world.storage(request.url(), &call);
-            let code = reply.headers.iter().find(|(name, _)| *name == "x-ms-error-code");
+            let code = reply
+                .headers
+                .iter()
+                .find(|(name, _)| *name == "x-ms-error-code");
             let code = code.map_or("", |(_, code)| code);
-            world.say(&self.name, format!("{what} -> {} {code} {fate:?}", reply.status));
+            world.say(
+                &self.name,
+                format!("{what} -> {} {code} {fate:?}", reply.status),
+            );
             (reply, false)
         };
         if fate == Fate::CrashAfter {

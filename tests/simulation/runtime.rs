@@ -32,7 +32,9 @@ impl AsyncRuntime for Steady {
 
     fn sleep(&self, duration: azure_core::time::Duration) -> TaskFuture {
         let ms = u64::try_from(duration.whole_milliseconds()).unwrap_or(0);
-        Box::pin(tokio::time::sleep(std::time::Duration::from_millis(ms / 300 * 300)))
+        Box::pin(tokio::time::sleep(std::time::Duration::from_millis(
+            ms / 300 * 300,
+        )))
     }
 
     fn yield_now(&self) -> TaskFuture {

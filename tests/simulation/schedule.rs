@@ -41,14 +41,19 @@ fn prepare(world: &mut World) {
     let bounds = [Bound::Inclusive, Bound::Exclusive];
     config.from_bound = *random.choice(&bounds).expect("some");
     config.to_bound = *random.choice(&bounds).expect("some");
-    config.past_the_end =
-        *random.choice(&[PastTheEnd::EmptyPage, PastTheEnd::NoSuchPage]).expect("some");
-    config.one_row = *random.choice(&[OneRowShape::Array, OneRowShape::Object]).expect("some");
-    config.no_rows =
-        *random.choice(&[EmptyShape::Array, EmptyShape::FlatAttributes]).expect("some");
+    config.past_the_end = *random
+        .choice(&[PastTheEnd::EmptyPage, PastTheEnd::NoSuchPage])
+        .expect("some");
+    config.one_row = *random
+        .choice(&[OneRowShape::Array, OneRowShape::Object])
+        .expect("some");
+    config.no_rows = *random
+        .choice(&[EmptyShape::Array, EmptyShape::FlatAttributes])
+        .expect("some");
     config.limit_clamp = *random.choice(&[None, None, Some(200)]).expect("some");
     world.lastfm.add_user(USER, []);
-    let strangers = (0..30).map(|n| Play::new(now - 1_000 + n, "Stranger", &format!("Strange {n}")));
+    let strangers =
+        (0..30).map(|n| Play::new(now - 1_000 + n, "Stranger", &format!("Strange {n}")));
     world.lastfm.add_user("mallory", strangers);
     if random.bool() {
         world.lastfm.user_mut(USER).now_playing = Some(Play::new(0, "Now", "Playing"));
@@ -60,7 +65,11 @@ fn prepare(world: &mut World) {
 fn message_by_hand(world: &mut World) -> Vec<u8> {
     let now = world.now_ms().div_euclid(1_000);
     let random = &mut world.random;
-    let oldest = world.truth.entries.first().map_or(now - 100, |entry| entry.play.uts);
+    let oldest = world
+        .truth
+        .entries
+        .first()
+        .map_or(now - 100, |entry| entry.play.uts);
     let mut json = serde_json::json!({ "user": "RJ" });
     let mut maybe = |name: &str, value: i64| {
         if random.u32(0..3) == 0 {
@@ -69,7 +78,13 @@ fn message_by_hand(world: &mut World) -> Vec<u8> {
         random.u32(0..1_000)
     };
     let dice = maybe("pages", 1);
-    let value = [now + 5_000, now, oldest + (now - oldest) / 2, 0, now * 1_000][dice as usize % 5];
+    let value = [
+        now + 5_000,
+        now,
+        oldest + (now - oldest) / 2,
+        0,
+        now * 1_000,
+    ][dice as usize % 5];
     let dice = maybe("to", value);
     let value = [0, oldest, now - 50, now + 50][dice as usize % 4];
     let dice = maybe("from", value);
@@ -119,7 +134,9 @@ async fn play(seed: u64, loud: bool) -> Verdict {
             *worker = Worker::start(&shared, name, rate);
         }
         let pick = lock(&shared).random.usize(0..count);
-        let idle = workers.iter().all(|worker| worker.busy.load(Ordering::Relaxed) == 0);
+        let idle = workers
+            .iter()
+            .all(|worker| worker.busy.load(Ordering::Relaxed) == 0);
         if now_ms >= next_tick_ms {
             next_tick_ms = now_ms + if faulty { tick_ms } else { 20 * 60_000 };
             if !faulty {
@@ -155,7 +172,9 @@ async fn play(seed: u64, loud: bool) -> Verdict {
     let mut wrong = checker::check(&world, last_second);
     if quiet_ticks > QUIET_TICKS_MAX {
         let left = world.queue.messages.len();
-        wrong.push(format!("not quiet after {QUIET_TICKS_MAX} ticks: {left} messages"));
+        wrong.push(format!(
+            "not quiet after {QUIET_TICKS_MAX} ticks: {left} messages"
+        ));
     }
     for text in &wrong {
         world.say("check", text);
@@ -188,7 +207,9 @@ fn disturb(shared: &Shared, workers: &[Worker], pick: usize, changes: u32) {
         let now_ms = world.now_ms();
         // `SIM_DELETE_ANYWHERE=1` shows what is known to be lost then.
         let careful = world.small_blocks && std::env::var_os("SIM_DELETE_ANYWHERE").is_none();
-        let what = world.truth.change(&mut world.lastfm, &mut world.random, now_ms, careful);
+        let what = world
+            .truth
+            .change(&mut world.lastfm, &mut world.random, now_ms, careful);
         world.say("people", what);
     }
     if world.random.u32(0..60) == 0 {
@@ -221,7 +242,11 @@ fn take_messages(shared: &Shared, workers: &[Worker], faulty: bool, now_ms: i64)
         };
         // Now and then the host loses its lease and the message is delivered a second time meanwhile.
         let lost = faulty && world.random.u32(0..12) == 0;
-        let lease_ms = if lost { world.random.i64(1_000..60_000) } else { 600_000 };
+        let lease_ms = if lost {
+            world.random.i64(1_000..60_000)
+        } else {
+            600_000
+        };
         let Some(message) = world.queue.take(now_ms, lease_ms) else {
             return;
         };

@@ -29,7 +29,11 @@ pub(crate) struct Truth {
 impl Truth {
     fn add(&mut self, lastfm: &mut LastFm, uts: i64, late: bool) {
         self.serial += 1;
-        let play = Play::new(uts, &format!("Artist {}", self.serial % 3), &format!("Track {}", self.serial));
+        let play = Play::new(
+            uts,
+            &format!("Artist {}", self.serial % 3),
+            &format!("Track {}", self.serial),
+        );
         self.put(lastfm, play, late);
     }
 
@@ -110,7 +114,10 @@ impl Truth {
             4 if may_add => {
                 self.added_ms = now_ms;
                 let some = random.usize(0..self.entries.len().max(1));
-                let near = self.entries.get(some).map_or(now - 100, |entry| entry.play.uts);
+                let near = self
+                    .entries
+                    .get(some)
+                    .map_or(now - 100, |entry| entry.play.uts);
                 let uts = (near + random.i64(-1..=1)).clamp(0, now - 1);
                 self.add(lastfm, uts, true);
                 format!("a play inserted late at {uts}")
@@ -129,7 +136,9 @@ impl Truth {
                 self.deleted_ms = now_ms;
                 let play = history.delete(index).expect("it is there");
                 let entry = self.entries.iter_mut();
-                let entry = entry.rev().find(|entry| !entry.deleted && entry.play == play);
+                let entry = entry
+                    .rev()
+                    .find(|entry| !entry.deleted && entry.play == play);
                 entry.expect("every play has an entry").deleted = true;
                 format!("deleted {} {}", play.uts, play.track)
             }
@@ -140,7 +149,10 @@ impl Truth {
                 }
                 // Long seconds are met more often, being more of the entries.
                 let uts = self.entries[random.usize(0..plays)].play.uts;
-                let shared = lastfm.user_mut(USER).history.shuffle_second(uts, random.u64(..));
+                let shared = lastfm
+                    .user_mut(USER)
+                    .history
+                    .shuffle_second(uts, random.u64(..));
                 format!("{shared} plays at {uts} in another order")
             }
         }

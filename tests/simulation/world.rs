@@ -144,7 +144,10 @@ impl World {
             self.blobs.answer(call)
         };
         assert!(
-            !reply.headers.iter().any(|(_, value)| value == "UnsupportedByTheSimulation"),
+            !reply
+                .headers
+                .iter()
+                .any(|(_, value)| value == "UnsupportedByTheSimulation"),
             "{} {url}",
             call.method
         );
@@ -159,7 +162,9 @@ impl World {
             self.lastfm.faults.clear();
             self.lastfm.faults.push(fault);
         }
-        let answer = self.lastfm.answer(url.query().unwrap_or_default(), None, now_ms);
+        let answer = self
+            .lastfm
+            .answer(url.query().unwrap_or_default(), None, now_ms);
         self.lastfm.faults.clear();
         answer
     }
@@ -172,10 +177,15 @@ impl World {
             4..=5 => Fault::error(11),
             6..=7 => Fault::error(16),
             8 => Fault::RateLimited {
-                retry_after_seconds: *random.choice(&[None, Some(0), Some(5), Some(100), Some(99_999)]).expect("some"),
+                retry_after_seconds: *random
+                    .choice(&[None, Some(0), Some(5), Some(100), Some(99_999)])
+                    .expect("some"),
             },
             9 => Fault::error(*random.choice(&[17, 10, 26, 4]).expect("some")),
-            10 => Fault::Error { code: 6, status: 404 },
+            10 => Fault::Error {
+                code: 6,
+                status: 404,
+            },
             11..=12 => Fault::Html(502),
             13 => Fault::Html(200),
             14..=16 => Fault::plain_500(),
@@ -191,7 +201,10 @@ impl World {
             // Only totals that the rows contradict somewhere: nobody sees through the others.
             37 => Fault::WrongTotal(plays + random.usize(1..30)),
             38 => Fault::WrongTotal(0),
-            _ => Fault::Error { code: 8, status: 200 },
+            _ => Fault::Error {
+                code: 8,
+                status: 200,
+            },
         }
     }
 }
