@@ -51,7 +51,8 @@ impl BudgetBlob {
         bail!("{RACES_MAX} attempts met another writer of `{BLOB_NAME}`")
     }
 
-    async fn read(&self) -> anyhow::Result<(i64, Option<Etag>)> {
+    /// The number, and what it takes to replace it; 0 when there is none yet.
+    pub(super) async fn read(&self) -> anyhow::Result<(i64, Option<Etag>)> {
         let answer = match self.blob.download(None).await {
             Ok(answer) => answer,
             Err(error) if is_code(&error, "BlobNotFound") => return Ok((0, None)),

@@ -32,6 +32,9 @@ const AHEAD_MAX_MS: i64 = 60 * 60 * 1_000;
 /// The longest lead of a reservation: slower storage than this is trouble of its own.
 const LEAD_MAX_MS: i64 = 2_000;
 
+/// About this much is reserved at a time.
+const PORTION_MS: i64 = 1_000;
+
 /// The budget of one Last.fm key.
 pub struct Budget {
     /// One request starts in each interval of this many milliseconds; nothing: no limit.
@@ -122,6 +125,28 @@ impl Budget {
                 reserved.context("cannot reserve requests in the control container")
             }
         }
+    }
+
+    /// Whether another instance has made everybody pause since this one reserved: its number then lies further ahead
+    /// than reservations reach.
+    async fn look(&self, interval_ms: i64) -> anyhow::Result<Result<(), Busy>> {
+        let Store::Blob(blob, _) = &self.store else {
+            return Ok(Ok(()));
+        };
+        let (free_at_ms, _) = blob
+            .read()
+            .await
+            .context("cannot look at the request budget in the control container")?;
+        let now_ms = self.clock.now_ms();
+        let ahead_ms = believable(free_at_ms, now_ms) - now_ms;
+        let reserved_ms = milliseconds(WAIT_MAX) + PORTION_MS.max(interval_ms) + LEAD_MAX_MS;
+        Ok(if ahead_ms > reserved_ms {
+            Err(Busy {
+                wait: duration_of_ms(ahead_ms),
+            })
+        } else {
+            Ok(())
+        })
     }
 
     /// Makes every instance pause, after Last.fm limited the rate. Returns how long.

@@ -1,10 +1,13 @@
 //! One work item's way through the budget: when each of its requests may start.
 
-use super::{Budget, Busy};
+use super::{Budget, Busy, PORTION_MS};
 use crate::clock::duration_of_ms;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::Mutex;
+
+/// A reservation that is this far ahead may be overtaken by a pause.
+const LONG_WAIT_MS: i64 = 2_000;
 
 /// One work item's way through the budget.
 ///
@@ -43,6 +46,15 @@ impl<'a> Pacer<'a> {
                 Err(busy) => return Ok(Err(busy)),
             };
             let clock = &self.budget.clock;
+            // Whoever waits for long looks again, shortly before the turn, whether everybody has to pause by now.
+            let lead_ms = self.budget.lead_ms.load(Ordering::Relaxed);
+            let long_ms = start_ms - lead_ms - clock.now_ms();
+            if long_ms > LONG_WAIT_MS {
+                tokio::time::sleep(duration_of_ms(long_ms)).await;
+                if let Err(busy) = self.budget.look(interval_ms).await? {
+                    return Ok(Err(busy));
+                }
+            }
             // More than once when the clock was corrected meanwhile.
             while clock.now_ms() < start_ms {
                 tokio::time::sleep(duration_of_ms(start_ms - clock.now_ms())).await;
@@ -61,7 +73,7 @@ impl<'a> Pacer<'a> {
     }
 
     async fn next_interval(&self, interval_ms: i64) -> anyhow::Result<Result<i64, Busy>> {
-        let portion_max = u32::try_from(1_000 / interval_ms).unwrap_or(1).max(1);
+        let portion_max = u32::try_from(PORTION_MS / interval_ms).unwrap_or(1).max(1);
         let mut intervals = self.intervals.lock().await;
         loop {
             let now_ms = self.budget.clock.now_ms();
