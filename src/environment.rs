@@ -13,33 +13,27 @@ use azure_core::http::HttpClient;
 use jiff::tz::TimeZone;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::SetOnce;
 
 /// Tells running work to stop at the next safe moment: between two appends.
-#[derive(Clone, Debug)]
-pub struct Stop(watch::Sender<bool>);
-
-impl Default for Stop {
-    fn default() -> Self {
-        Self(watch::Sender::new(false))
-    }
-}
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<SetOnce<()>>);
 
 impl Stop {
     /// Asks everybody to stop.
     pub fn request(&self) {
-        self.0.send_replace(true);
+        // Asked twice is asked.
+        let _ = self.0.set(());
     }
 
     /// Whether somebody has asked.
     pub fn is_requested(&self) -> bool {
-        *self.0.borrow()
+        self.0.initialized()
     }
 
     /// Returns once somebody has asked.
     pub async fn requested(&self) {
-        // The sender lives in `self`, so waiting cannot fail.
-        let _ = self.0.subscribe().wait_for(|stop| *stop).await;
+        self.0.wait().await;
     }
 }
 

@@ -51,8 +51,10 @@ impl Step<'_> {
                 guess: self.item.total,
             };
             let fetched = range::fetch(fetcher, &wanted).await;
+            let seconds = fetched.rows.iter().map(|play| play.uts);
+            let has_new = fetched.cover(&self.tail.standing).has_new(seconds);
             match (&fetched.halt, smaller(page_size)) {
-                (Some(Halt::Shrink(error)), Some(size)) if fetched.rows.is_empty() => {
+                (Some(Halt::Shrink(error)), Some(size)) if !has_new => {
                     tracing::warn!(user = %self.user.name, page_size, smaller = size, %error, "a page fails again and again: trying smaller ones");
                     page_size = size;
                 }

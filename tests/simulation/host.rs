@@ -14,14 +14,14 @@ use lastfm_archive::triggers::{App, router};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::{SetOnce, watch};
+use tokio::sync::SetOnce;
 use tower::ServiceExt;
 
 /// One process, from its start to its death.
 #[derive(Clone)]
 pub(crate) struct Worker {
     pub(crate) name: String,
-    pub(crate) dead: watch::Sender<bool>,
+    pub(crate) dead: Arc<SetOnce<()>>,
     pub(crate) stop: Stop,
     pub(crate) busy: Arc<AtomicUsize>,
     router: Router,
@@ -30,7 +30,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// A new process with settings and a clock of its own.
     pub(crate) fn start(shared: &Shared, name: String, rate: &str) -> Self {
-        let dead = watch::Sender::new(false);
+        let dead = Arc::new(SetOnce::new());
         let stop = Stop::default();
         let mut world = lock(shared);
         let page_size = *world
@@ -39,6 +39,7 @@ impl Worker {
             .expect("some");
         let pages = *world.random.choice(&[1, 2, 3, 10, 40]).expect("some");
         let skew_ms = match world.random.u32(0..3) {
+            _ if world.clocks_agree => 0,
             0 => 0,
             1 => world.random.i64(-2_000..2_000),
             _ => world.random.i64(-30_000..30_000),
@@ -54,13 +55,18 @@ impl Worker {
             &name,
             format!("starts: page size {page_size}, {pages} pages, clock {skew_ms} ms off, blocks of {block_bytes}"),
         );
+        let users = world.truths.iter().map(|truth| truth.user);
+        let users: Vec<String> = users
+            .zip(["", "=Europe/Berlin", "=America/St_Johns"])
+            .map(|(user, zone)| format!("{user}{zone}"))
+            .collect();
         drop(world);
         let lookup = |setting: &str| {
             let value = match setting {
                 "AzureWebJobsStorage" => "UseDevelopmentStorage=true".to_owned(),
                 "LASTFM_API_URL" => "http://127.0.0.1:8090/2.0/".to_owned(),
                 "LASTFM_API_KEY" => "key".to_owned(),
-                "LASTFM_USERS" => "rj".to_owned(),
+                "LASTFM_USERS" => users.join(","),
                 "LASTFM_PAGE_SIZE" => page_size.to_string(),
                 "PAGES_PER_ITEM" => pages.to_string(),
                 "LASTFM_REQUESTS_PER_SECOND" => rate.to_owned(),
@@ -96,18 +102,17 @@ impl Worker {
     }
 
     pub(crate) fn is_dead(&self) -> bool {
-        *self.dead.borrow()
+        self.dead.initialized()
     }
 
     /// Invokes a function; false when it failed or the process died.
     async fn invoke(&self, function: &str, body: String) -> bool {
         let request = axum::http::Request::post(format!("/{function}"));
         let request = request.body(Body::from(body)).expect("a request");
-        let mut dead = self.dead.subscribe();
         self.busy.fetch_add(1, Ordering::Relaxed);
         let success = tokio::select! {
             biased;
-            _ = dead.wait_for(|dead| *dead) => false,
+            () = async { *self.dead.wait().await } => false,
             answer = self.router.clone().oneshot(request) => answer.expect("infallible").status().is_success(),
         };
         self.busy.fetch_sub(1, Ordering::Relaxed);
@@ -119,12 +124,21 @@ impl Worker {
 pub(crate) fn deliver(shared: &Shared, worker: &Worker, message: Message) {
     let (shared, worker) = (shared.clone(), worker.clone());
     tokio::spawn(async move {
-        let text = crate::queue::read(&message.text).map_or_else(
+        let item = crate::queue::read(&message.text);
+        let text = item.as_ref().map_or_else(
             || String::from_utf8_lossy(&message.text).into_owned(),
-            |json| json.to_string(),
+            ToString::to_string,
         );
         let delivery = format!("message {} ({})", message.id, message.dequeue_count);
-        lock(&shared).say(&worker.name, format!("{delivery} taken: {text}"));
+        {
+            let mut guard = lock(&shared);
+            let world = &mut *guard;
+            world.say(&worker.name, format!("{delivery} taken: {text}"));
+            let count = message.dequeue_count;
+            world
+                .witness
+                .delivered(&worker.name, message.id, count, item.as_ref(), &world.blobs);
+        }
         let body = format!(
             r#"{{"Data":{{"item":"{}"}},"Metadata":{{"DequeueCount":"{}","Id":"\"{}\""}}}}"#,
             base64::encode(&message.text),
@@ -133,6 +147,7 @@ pub(crate) fn deliver(shared: &Shared, worker: &Worker, message: Message) {
         );
         let success = worker.invoke("fetch_pages", body).await;
         let mut world = lock(&shared);
+        world.witness.finished(&worker.name, message.id);
         let words = if success { "done" } else { "FAILED" };
         world.say(&worker.name, format!("{delivery} {words}"));
         if success && world.faults_percent > 0 && world.random.u32(0..40) == 0 {

@@ -12,14 +12,17 @@ use fake_lastfm::Delivery;
 use futures::AsyncReadExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::SetOnce;
+
+/// How long the real transport waits for an answer.
+const TIME_OUT: Duration = Duration::from_secs(30);
 
 /// The transport of one incarnation of a worker.
 pub(crate) struct Port {
     pub(crate) world: Shared,
     pub(crate) name: String,
     /// Set when the process is dead: none of its calls goes out or comes back any more.
-    pub(crate) dead: watch::Sender<bool>,
+    pub(crate) dead: Arc<SetOnce<()>>,
 }
 
 impl std::fmt::Debug for Port {
@@ -36,8 +39,8 @@ impl HttpClient for Port {
             let mut world = lock(&self.world);
             world.calls += 1;
             if request.url().port() == Some(8090) {
-                let now_ms = world.now_ms();
-                world.asked_ms.push(now_ms);
+                let (now_ms, latency_ms) = (world.now_ms(), world.latency_ms_longest);
+                world.witness.asked(&self.name, now_ms, latency_ms);
             }
             let fate = world.fate(request.url());
             let max = world.latency_ms_max;
@@ -58,6 +61,12 @@ impl HttpClient for Port {
             Fate::RequestLost => {
                 tokio::time::sleep(Duration::from_millis(back_ms)).await;
                 lock(&self.world).say(&self.name, format!("{what} -> lost on the way there"));
+                return Err(broken());
+            }
+            Fate::TimedOut(false) => {
+                tokio::time::sleep(TIME_OUT).await;
+                self.while_alive().await;
+                lock(&self.world).say(&self.name, format!("{what} -> timed out"));
                 return Err(broken());
             }
             Fate::CarriedOutLater(later_ms) | Fate::CrashAndLater(later_ms) => {
@@ -117,6 +126,11 @@ impl HttpClient for Port {
         tokio::time::sleep(Duration::from_millis(back_ms)).await;
         self.while_alive().await;
         match fate {
+            Fate::TimedOut(_) => {
+                tokio::time::sleep(TIME_OUT).await;
+                self.while_alive().await;
+                Err(broken())
+            }
             Fate::AnswerLost => Err(broken()),
             Fate::BodyCut => Ok(cut_off(answer)),
             _ if cut => Ok(cut_off(answer)),
@@ -128,7 +142,7 @@ impl HttpClient for Port {
 impl Port {
     /// Returns at once, or never.
     async fn while_alive(&self) {
-        if *self.dead.borrow() {
+        if self.dead.initialized() {
             std::future::pending().await
         }
     }
@@ -139,7 +153,7 @@ impl Port {
 
     fn crash(&self, what: &str, when: &str) {
         lock(&self.world).say(&self.name, format!("CRASH {when} {what}"));
-        self.dead.send_replace(true);
+        let _ = self.dead.set(());
     }
 
     fn later(&self, call: Call, url: Url, what: String, later_ms: u64) {

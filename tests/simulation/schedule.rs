@@ -2,9 +2,9 @@
 
 use crate::checker;
 use crate::host::{Worker, deliver, tick};
-use crate::truth::USER;
+use crate::people;
+use crate::truth::Truth;
 use crate::world::{Shared, World, lock};
-use fake_lastfm::{Bound, EmptyShape, OneRowShape, PastTheEnd, Play};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,6 +23,18 @@ pub(crate) struct Verdict {
     pub(crate) appends: usize,
 }
 
+impl Verdict {
+    /// Something panicked, which is wrong by itself.
+    pub(crate) fn panicked() -> Self {
+        Self {
+            wrong: vec!["a panic".to_owned()],
+            fingerprint: 0,
+            calls: 0,
+            appends: 0,
+        }
+    }
+}
+
 /// Runs the schedule of `seed`.
 pub(crate) fn run(seed: u64, loud: bool) -> Verdict {
     fastrand::seed(seed);
@@ -34,68 +46,9 @@ pub(crate) fn run(seed: u64, loud: bool) -> Verdict {
     runtime.block_on(play(seed, loud))
 }
 
-fn prepare(world: &mut World) {
-    let now = world.now_ms().div_euclid(1_000);
-    let random = &mut world.random;
-    let config = &mut world.lastfm.config;
-    let bounds = [Bound::Inclusive, Bound::Exclusive];
-    config.from_bound = *random.choice(&bounds).expect("some");
-    config.to_bound = *random.choice(&bounds).expect("some");
-    config.past_the_end = *random
-        .choice(&[PastTheEnd::EmptyPage, PastTheEnd::NoSuchPage])
-        .expect("some");
-    config.one_row = *random
-        .choice(&[OneRowShape::Array, OneRowShape::Object])
-        .expect("some");
-    config.no_rows = *random
-        .choice(&[EmptyShape::Array, EmptyShape::FlatAttributes])
-        .expect("some");
-    config.limit_clamp = *random.choice(&[None, None, Some(200)]).expect("some");
-    world.lastfm.add_user(USER, []);
-    let strangers =
-        (0..30).map(|n| Play::new(now - 1_000 + n, "Stranger", &format!("Strange {n}")));
-    world.lastfm.add_user("mallory", strangers);
-    if random.bool() {
-        world.lastfm.user_mut(USER).now_playing = Some(Play::new(0, "Now", "Playing"));
-    }
-    world.truth.begin(&mut world.lastfm, random, now);
-}
-
-/// Whatever people put on the queue by hand.
-fn message_by_hand(world: &mut World) -> Vec<u8> {
-    let now = world.now_ms().div_euclid(1_000);
-    let random = &mut world.random;
-    let oldest = world
-        .truth
-        .entries
-        .first()
-        .map_or(now - 100, |entry| entry.play.uts);
-    let mut json = serde_json::json!({ "user": "RJ" });
-    let mut maybe = |name: &str, value: i64| {
-        if random.u32(0..3) == 0 {
-            json[name] = value.into();
-        }
-        random.u32(0..1_000)
-    };
-    let dice = maybe("pages", 1);
-    let value = [
-        now + 5_000,
-        now,
-        oldest + (now - oldest) / 2,
-        0,
-        now * 1_000,
-    ][dice as usize % 5];
-    let dice = maybe("to", value);
-    let value = [0, oldest, now - 50, now + 50][dice as usize % 4];
-    let dice = maybe("from", value);
-    let dice = maybe("total", i64::from(dice) % 300);
-    maybe("page_size", i64::from(dice) % 60 + 1);
-    json.to_string().into_bytes()
-}
-
 async fn play(seed: u64, loud: bool) -> Verdict {
     let mut world = World::new(fastrand::Rng::with_seed(seed), loud);
-    prepare(&mut world);
+    world.prepare();
     let rate = *world.random.choice(&["0", "4", "20"]).expect("some");
     world.rate = rate.parse().expect("a number");
     let count = world.random.usize(2..=4);
@@ -103,14 +56,24 @@ async fn play(seed: u64, loud: bool) -> Verdict {
     let tick_ms = world.random.i64(1..10) * 60_000;
     let changes = world.random.u32(0..3);
     let text = format!(
-        "seed {seed}: {} plays, rate {rate}, faults {} %, crashes {} ‰, Last.fm's {} %, {:?} / {:?}, {} blocks a blob",
-        world.truth.entries.len(),
+        "seed {seed}: {:?} plays, rate {rate}, faults {} %, crashes {} ‰, Last.fm's {} %, {:?} / {:?}, {} blocks a blob, {} rows at most, cursed {:?}",
+        world
+            .truths
+            .iter()
+            .map(|truth| truth.entries.len())
+            .collect::<Vec<_>>(),
         world.faults_percent,
         world.crashes_permille,
         world.lastfm_percent,
         world.lastfm.config.from_bound,
         world.lastfm.config.to_bound,
         world.blobs.blocks_max,
+        world.rows_max,
+        world
+            .truths
+            .iter()
+            .filter_map(Truth::curse)
+            .collect::<Vec<_>>(),
     );
     world.say("host", text);
     let start_ms = world.now_ms();
@@ -138,7 +101,12 @@ async fn play(seed: u64, loud: bool) -> Verdict {
             .iter()
             .all(|worker| worker.busy.load(Ordering::Relaxed) == 0);
         if now_ms >= next_tick_ms {
-            next_tick_ms = now_ms + if faulty { tick_ms } else { 20 * 60_000 };
+            next_tick_ms = now_ms
+                + if faulty {
+                    tick_ms
+                } else {
+                    QUIET_TICK_MINUTES * 60_000
+                };
             if !faulty {
                 let world = lock(&shared);
                 let state = (world.blobs.appends, world.queue.messages.len());
@@ -169,7 +137,16 @@ async fn play(seed: u64, loud: bool) -> Verdict {
         tokio::time::sleep(Duration::from_millis(pause_ms)).await;
     }
     let mut world = lock(&shared);
+    // A clock that is off knows the time to a second and the way of an answer.
+    let clocks_off_ms = if world.clocks_agree {
+        0
+    } else {
+        1_000 + world.latency_ms_longest
+    };
+    let rate = world.rate;
+    world.witness.look_back(rate, clocks_off_ms);
     let mut wrong = checker::check(&world, last_second);
+    wrong.append(&mut world.witness.wrong);
     if quiet_ticks > QUIET_TICKS_MAX {
         let left = world.queue.messages.len();
         wrong.push(format!(
@@ -189,34 +166,41 @@ async fn play(seed: u64, loud: bool) -> Verdict {
 
 /// The faults stop.
 fn calm(world: &mut World) {
-    if world.faults_percent + world.lastfm_percent + world.crashes_permille == 0 {
+    if world.is_calm {
         return;
     }
+    world.is_calm = true;
     world.faults_percent = 0;
     world.lastfm_percent = 0;
     world.crashes_permille = 0;
     world.latency_ms_max = world.latency_ms_max.min(200);
-    world.say("host", "the faults stop");
+    // No second has more plays than fifty, so pages of that many are enough for good.
+    if world.rows_max < 50 {
+        world.rows_max = usize::MAX;
+    }
+    for truth in &mut world.truths {
+        if world.random.bool() {
+            truth.cursed = None;
+        }
+    }
+    let cursed: Vec<_> = world.truths.iter().filter_map(Truth::curse).collect();
+    let text = format!("the faults stop, but for {cursed:?}");
+    world.say("host", text);
 }
+
+/// Minutes between two ticks when nothing else happens any more: longer than an item is put back in all.
+const QUIET_TICK_MINUTES: i64 = 25;
 
 /// What happens by itself between two looks at the queue.
 fn disturb(shared: &Shared, workers: &[Worker], pick: usize, changes: u32) {
     let mut guard = lock(shared);
     let world = &mut *guard;
     if world.random.u32(0..10) < changes {
-        let now_ms = world.now_ms();
-        // `SIM_DELETE_ANYWHERE=1` shows what is known to be lost then.
-        let careful = world.small_blocks && std::env::var_os("SIM_DELETE_ANYWHERE").is_none();
-        let what = world
-            .truth
-            .change(&mut world.lastfm, &mut world.random, now_ms, careful);
+        let what = people::change_history(world);
         world.say("people", what);
     }
     if world.random.u32(0..60) == 0 {
-        let text = message_by_hand(world);
-        world.say("people", format!("put {}", String::from_utf8_lossy(&text)));
-        let now_ms = world.now_ms();
-        world.queue.put(text, now_ms);
+        people::send_message(world);
     }
     if world.faults_percent > 0 && world.random.u32(0..200) == 0 {
         let worker = workers[pick].clone();
@@ -224,7 +208,7 @@ fn disturb(shared: &Shared, workers: &[Worker], pick: usize, changes: u32) {
         tokio::spawn(async move {
             worker.stop.request();
             tokio::time::sleep(Duration::from_secs(10)).await;
-            worker.dead.send_replace(true);
+            let _ = worker.dead.set(());
         });
     }
 }

@@ -1,10 +1,10 @@
-//! What was played, and every change of it while work runs.
+//! What one user played, and every change of it while work runs.
 
 use fake_lastfm::{LastFm, Play};
 use fastrand::Rng;
 
-/// The user whose history is archived.
-pub(crate) const USER: &str = "rj";
+/// The users whose histories are archived, as Last.fm spells them.
+pub(crate) const USERS: [&str; 3] = ["RJ", "ann_b", "Zed-9"];
 
 /// An addition and a deletion this close could lie between two answers of one invocation and cancel in `total`:
 /// design.md, "What counting cannot see". The simulation keeps them apart.
@@ -17,39 +17,34 @@ pub(crate) struct Entry {
     pub(crate) deleted: bool,
 }
 
-/// Every play that ever existed.
-#[derive(Default)]
+/// Every play that one user ever had.
 pub(crate) struct Truth {
+    pub(crate) user: &'static str,
     pub(crate) entries: Vec<Entry>,
+    /// No page with this play comes, for as long as it is there.
+    pub(crate) cursed: Option<Play>,
     serial: u32,
     added_ms: i64,
     deleted_ms: i64,
 }
 
 impl Truth {
-    fn add(&mut self, lastfm: &mut LastFm, uts: i64, late: bool) {
-        self.serial += 1;
-        let play = Play::new(
-            uts,
-            &format!("Artist {}", self.serial % 3),
-            &format!("Track {}", self.serial),
-        );
-        self.put(lastfm, play, late);
-    }
-
-    fn put(&mut self, lastfm: &mut LastFm, play: Play, late: bool) {
-        lastfm.user_mut(USER).history.add(play.clone());
-        self.entries.push(Entry {
-            play,
-            late,
-            deleted: false,
-        });
-    }
-
     /// The history before the first plan.
-    pub(crate) fn begin(&mut self, lastfm: &mut LastFm, random: &mut Rng, now: i64) {
-        self.added_ms = i64::MIN / 2;
-        self.deleted_ms = i64::MIN / 2;
+    pub(crate) fn begin(
+        user: &'static str,
+        lastfm: &mut LastFm,
+        random: &mut Rng,
+        now: i64,
+    ) -> Self {
+        lastfm.add_user(user, []);
+        let mut truth = Self {
+            user,
+            entries: Vec::new(),
+            cursed: None,
+            serial: 0,
+            added_ms: i64::MIN / 2,
+            deleted_ms: i64::MIN / 2,
+        };
         let plays = match random.u32(0..10) {
             0 => 0,
             1 => 1,
@@ -63,7 +58,7 @@ impl Truth {
             let zero = random.u32(1..4);
             for second in 0..zero {
                 let uts = i64::from(second * random.u32(0..2));
-                self.add(lastfm, uts, false);
+                truth.add(lastfm, uts, false);
             }
         }
         while left > 0 {
@@ -74,87 +69,124 @@ impl Truth {
                 _ => 1,
             };
             for _ in 0..tie.min(left) {
-                self.add(lastfm, uts, false);
+                truth.add(lastfm, uts, false);
                 if random.u32(0..60) == 0 {
-                    let repeat = self.entries.last().expect("just added").play.clone();
-                    self.put(lastfm, repeat, false);
+                    let repeat = truth.entries.last().expect("just added").play.clone();
+                    truth.put(lastfm, repeat, false);
                 }
             }
             left -= tie.min(left);
         }
+        if random.u32(0..12) == 0 && !truth.entries.is_empty() {
+            let some = random.usize(0..truth.entries.len());
+            truth.cursed = Some(truth.entries[some].play.clone());
+        }
+        truth
     }
 
-    /// One change, in words.
-    ///
-    /// With `small_blocks` a second can be cut between two blocks. When the second half of it is not there yet and a
-    /// play of the first half is deleted, the counts agree and the rest is never seen (found by seed 14578290026372,
-    /// before this rule): only seconds with one play lose it then.
-    pub(crate) fn change(
+    fn add(&mut self, lastfm: &mut LastFm, uts: i64, late: bool) {
+        self.serial += 1;
+        let artist = format!("Artist {}", self.serial % 3);
+        let play = Play::new(uts, &artist, &format!("{} {}", self.user, self.serial));
+        self.put(lastfm, play, late);
+    }
+
+    fn put(&mut self, lastfm: &mut LastFm, play: Play, late: bool) {
+        lastfm.user_mut(self.user).history.add(play.clone());
+        self.entries.push(Entry {
+            play,
+            late,
+            deleted: false,
+        });
+    }
+
+    /// The play with which no page comes, if it is still there.
+    pub(crate) fn curse(&self) -> Option<&Play> {
+        let cursed = self.cursed.as_ref()?;
+        let is_there = |entry: &Entry| !entry.deleted && entry.play == *cursed;
+        self.entries.iter().any(is_there).then_some(cursed)
+    }
+
+    /// New plays at the present, or a little ahead of it.
+    pub(crate) fn listen(&mut self, lastfm: &mut LastFm, random: &mut Rng, now_ms: i64) -> String {
+        if now_ms - self.deleted_ms <= APART_MS {
+            return "nothing".to_owned();
+        }
+        let ahead = *random.choice(&[0, 0, 0, 1, 2, 90]).expect("some");
+        let uts = now_ms.div_euclid(1_000) + ahead;
+        let plays = random.u32(1..5);
+        for _ in 0..plays {
+            self.add(lastfm, uts, false);
+        }
+        // A play of the future enters a window only later.
+        self.added_ms = now_ms + ahead * 1_000;
+        format!("{plays} plays added at {uts}")
+    }
+
+    /// A play that reaches Last.fm late, at or beside a second that has plays.
+    pub(crate) fn insert_late(
         &mut self,
         lastfm: &mut LastFm,
         random: &mut Rng,
         now_ms: i64,
+    ) -> String {
+        if now_ms - self.deleted_ms <= APART_MS {
+            return "nothing".to_owned();
+        }
+        self.added_ms = now_ms;
+        let now = now_ms.div_euclid(1_000);
+        let some = random.usize(0..self.entries.len().max(1));
+        let near = self.entries.get(some);
+        let near = near.map_or(now - 100, |entry| entry.play.uts);
+        let uts = (near + random.i64(-1..=1)).clamp(0, now - 1);
+        self.add(lastfm, uts, true);
+        format!("a play inserted late at {uts}")
+    }
+
+    /// Deletes a play, of the second `archived` (the archive's newest) rather than of another.
+    ///
+    /// With `small_blocks` a second can be cut between two blocks. When a crash comes between them and a play of
+    /// the first half is deleted, the counts agree and the rest is never seen: ARCHITECTURE.md, "What counting
+    /// cannot see". Then only seconds with one play lose it.
+    pub(crate) fn delete(
+        &mut self,
+        lastfm: &mut LastFm,
+        random: &mut Rng,
+        now_ms: i64,
+        archived: Option<i64>,
         small_blocks: bool,
     ) -> String {
-        let now = now_ms.div_euclid(1_000);
-        let may_add = now_ms - self.deleted_ms > APART_MS;
-        let may_delete = now_ms - self.added_ms > APART_MS;
-        match random.u32(0..10) {
-            0..=3 if may_add => {
-                self.added_ms = now_ms;
-                let ahead = *random.choice(&[0, 0, 0, 1, 2, 90]).expect("some");
-                let plays = random.u32(1..5);
-                for _ in 0..plays {
-                    self.add(lastfm, now + ahead, false);
-                }
-                // A play of the future enters a window only later.
-                self.added_ms = now_ms + ahead * 1_000;
-                format!("{plays} plays added at {}", now + ahead)
-            }
-            4 if may_add => {
-                self.added_ms = now_ms;
-                let some = random.usize(0..self.entries.len().max(1));
-                let near = self
-                    .entries
-                    .get(some)
-                    .map_or(now - 100, |entry| entry.play.uts);
-                let uts = (near + random.i64(-1..=1)).clamp(0, now - 1);
-                self.add(lastfm, uts, true);
-                format!("a play inserted late at {uts}")
-            }
-            5..=6 if may_delete => {
-                let plays = lastfm.user(USER).history.len();
-                if plays == 0 {
-                    return "nothing".to_owned();
-                }
-                let index = random.usize(0..plays);
-                let history = &mut lastfm.user_mut(USER).history;
-                let uts = history.get(index).expect("it is there").uts;
-                if small_blocks && history.between(uts, uts + 1).len() > 1 {
-                    return "nothing".to_owned();
-                }
-                self.deleted_ms = now_ms;
-                let play = history.delete(index).expect("it is there");
-                let entry = self.entries.iter_mut();
-                let entry = entry
-                    .rev()
-                    .find(|entry| !entry.deleted && entry.play == play);
-                entry.expect("every play has an entry").deleted = true;
-                format!("deleted {} {}", play.uts, play.track)
-            }
-            _ => {
-                let plays = self.entries.len();
-                if plays == 0 {
-                    return "nothing".to_owned();
-                }
-                // Long seconds are met more often, being more of the entries.
-                let uts = self.entries[random.usize(0..plays)].play.uts;
-                let shared = lastfm
-                    .user_mut(USER)
-                    .history
-                    .shuffle_second(uts, random.u64(..));
-                format!("{shared} plays at {uts} in another order")
-            }
+        let history = &mut lastfm.user_mut(self.user).history;
+        if history.is_empty() || now_ms - self.added_ms <= APART_MS {
+            return "nothing".to_owned();
         }
+        let at_archived = |uts| history.plays().position(|play| play.uts == uts);
+        let index = archived
+            .filter(|_| random.bool())
+            .and_then(at_archived)
+            .unwrap_or_else(|| random.usize(0..history.len()));
+        let uts = history.get(index).expect("it is there").uts;
+        if small_blocks && history.between(uts, uts + 1).len() > 1 {
+            return "nothing".to_owned();
+        }
+        self.deleted_ms = now_ms;
+        let play = history.delete(index).expect("it is there");
+        let entries = self.entries.iter_mut();
+        let entry = entries
+            .rev()
+            .find(|entry| !entry.deleted && entry.play == play);
+        entry.expect("every play has an entry").deleted = true;
+        format!("deleted {} {}", play.uts, play.track)
+    }
+
+    /// The order inside a second changes. Long seconds are met more often, being more of the entries.
+    pub(crate) fn shuffle(&mut self, lastfm: &mut LastFm, random: &mut Rng) -> String {
+        if self.entries.is_empty() {
+            return "nothing".to_owned();
+        }
+        let uts = self.entries[random.usize(0..self.entries.len())].play.uts;
+        let history = &mut lastfm.user_mut(self.user).history;
+        let shared = history.shuffle_second(uts, random.u64(..));
+        format!("{shared} plays at {uts} in another order")
     }
 }

@@ -2,9 +2,12 @@
 
 use crate::blobs::{Blobs, Call, Reply};
 use crate::queue::Queue;
-use crate::truth::{Truth, USER};
+use crate::truth::{Truth, USERS};
+use crate::witness::Witness;
 use azure_core::http::Url;
-use fake_lastfm::{Answer, Delivery, Fault, LastFm};
+use fake_lastfm::{
+    Answer, Bound, Delivery, EmptyShape, Fault, LastFm, OneRowShape, PastTheEnd, Play,
+};
 use fastrand::Rng;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,22 +21,32 @@ pub(crate) struct World {
     pub(crate) blobs: Blobs,
     pub(crate) queue: Queue,
     pub(crate) lastfm: LastFm,
-    pub(crate) truth: Truth,
-    /// Faults in a hundred outside calls; 0 once the faults have stopped.
+    /// One for each user.
+    pub(crate) truths: Vec<Truth>,
+    pub(crate) witness: Witness,
+    /// The faults have stopped.
+    pub(crate) is_calm: bool,
+    /// Faults in a hundred outside calls.
     pub(crate) faults_percent: u32,
     pub(crate) crashes_permille: u32,
     pub(crate) lastfm_percent: u32,
     pub(crate) latency_ms_max: u64,
-    /// Seconds larger than a block occur; then no deletion meets them (see `Truth::change`).
+    /// Before the network calmed down.
+    pub(crate) latency_ms_longest: i64,
+    /// An answer with more rows than this is a 500, every time.
+    pub(crate) rows_max: usize,
+    /// Seconds larger than a block occur; then no deletion meets them (see `Truth::delete`).
     pub(crate) small_blocks: bool,
+    /// All processes' clocks are right.
+    pub(crate) clocks_agree: bool,
     loud: bool,
     /// Changes with everything that happens: two runs of a seed have the same.
     pub(crate) fingerprint: u64,
     pub(crate) calls: u64,
-    /// When requests to Last.fm were started.
-    pub(crate) asked_ms: Vec<i64>,
     /// Requests a second; 0 is no limit.
     pub(crate) rate: i64,
+    /// Bodies of messages by hand that are no work items.
+    pub(crate) bad_messages: Vec<String>,
 }
 
 pub(crate) type Shared = Arc<Mutex<World>>;
@@ -57,6 +70,8 @@ pub(crate) enum Fate {
     CarriedOutLater(u64),
     /// The answer's body breaks off.
     BodyCut,
+    /// No answer until the caller gives up; carried out or not.
+    TimedOut(bool),
     Unavailable(Option<u32>),
     CrashBefore,
     CrashAfter,
@@ -66,6 +81,7 @@ pub(crate) enum Fate {
 
 impl World {
     pub(crate) fn new(mut random: Rng, loud: bool) -> Self {
+        let latency_ms = *random.choice(&[1, 50, 500, 5_000]).expect("some");
         // The first of March 2024, often within hours of midnight.
         let spread_s = *random.choice(&[300, 7_200, 2_000_000]).expect("some");
         let base_ms = (1_709_251_200 + random.i64(-spread_s..spread_s)) * 1_000;
@@ -79,18 +95,57 @@ impl World {
             },
             queue: Queue::default(),
             lastfm: LastFm::new(),
-            truth: Truth::default(),
+            truths: Vec::new(),
+            witness: Witness::default(),
+            is_calm: false,
             faults_percent: *random.choice(&[0, 2, 5, 10, 20]).expect("some"),
             crashes_permille: *random.choice(&[0, 2, 10, 30]).expect("some"),
             lastfm_percent: *random.choice(&[0, 5, 15, 40]).expect("some"),
-            latency_ms_max: *random.choice(&[1, 50, 500, 5_000]).expect("some"),
+            latency_ms_max: latency_ms,
+            latency_ms_longest: i64::try_from(latency_ms).expect("small"),
+            rows_max: usize::MAX,
             small_blocks: random.bool(),
+            clocks_agree: random.bool(),
             random,
             loud,
             fingerprint: 0,
             calls: 0,
-            asked_ms: Vec::new(),
             rate: 0,
+            bad_messages: Vec::new(),
+        }
+    }
+
+    /// Makes Last.fm and its users.
+    pub(crate) fn prepare(&mut self) {
+        let now = self.now_ms().div_euclid(1_000);
+        let random = &mut self.random;
+        let config = &mut self.lastfm.config;
+        let bounds = [Bound::Inclusive, Bound::Exclusive];
+        config.from_bound = *random.choice(&bounds).expect("some");
+        config.to_bound = *random.choice(&bounds).expect("some");
+        config.past_the_end = *random
+            .choice(&[PastTheEnd::EmptyPage, PastTheEnd::NoSuchPage])
+            .expect("some");
+        config.one_row = *random
+            .choice(&[OneRowShape::Array, OneRowShape::Object])
+            .expect("some");
+        config.no_rows = *random
+            .choice(&[EmptyShape::Array, EmptyShape::FlatAttributes])
+            .expect("some");
+        config.limit_clamp = *random.choice(&[None, None, Some(200)]).expect("some");
+        let strangers =
+            (0..30).map(|n| Play::new(now - 1_000 + n, "Stranger", &format!("Strange {n}")));
+        self.lastfm.add_user("mallory", strangers);
+        let users = *random.choice(&[1, 1, 1, 2, 3]).expect("some");
+        for user in &USERS[..users] {
+            let truth = Truth::begin(user, &mut self.lastfm, random, now);
+            if random.bool() {
+                self.lastfm.user_mut(user).now_playing = Some(Play::new(0, "Now", "Playing"));
+            }
+            self.truths.push(truth);
+        }
+        if random.u32(0..10) == 0 {
+            self.rows_max = *random.choice(&[1, 3, 10, 50]).expect("some");
         }
     }
 
@@ -123,7 +178,8 @@ impl World {
         if self.random.u32(0..100) >= self.faults_percent {
             return Fate::Fine;
         }
-        match self.random.u32(0..8) {
+        match self.random.u32(0..9) {
+            8 if storage => Fate::TimedOut(self.random.bool()),
             0 => Fate::NoConnection,
             1 => Fate::RequestLost,
             2 | 3 => Fate::AnswerLost,
@@ -143,6 +199,13 @@ impl World {
         } else {
             self.blobs.answer(call)
         };
+        if reply.status == 201 {
+            self.witness.stored(call, now_ms, self.rate);
+            if let Some(item) = sent_item(call) {
+                let queued = self.queue.messages.len();
+                self.witness.sent(&item, queued, &self.blobs);
+            }
+        }
         assert!(
             !reply
                 .headers
@@ -157,22 +220,39 @@ impl World {
     /// Asks Last.fm.
     pub(crate) fn ask_lastfm(&mut self, url: &Url) -> Answer {
         let now_ms = self.now_ms();
+        let query = url.query().unwrap_or_default();
         if self.random.u32(0..100) < self.lastfm_percent {
-            let fault = self.lastfm_fault();
+            let limit = url.query_pairs().find(|(name, _)| name == "limit");
+            let limit = limit.and_then(|(_, limit)| limit.parse().ok());
+            let fault = self.lastfm_fault(limit.unwrap_or(50));
             self.lastfm.faults.clear();
             self.lastfm.faults.push(fault);
         }
-        let answer = self
-            .lastfm
-            .answer(url.query().unwrap_or_default(), None, now_ms);
+        let answer = self.lastfm.answer(query, None, now_ms);
         self.lastfm.faults.clear();
+        let rows = self
+            .lastfm
+            .log
+            .entries()
+            .last()
+            .map_or(0, |entry| entry.rows);
+        let cursed = self.truths.iter().filter_map(Truth::curse);
+        let names: Vec<String> = cursed.map(|play| format!("\"{}\"", play.track)).collect();
+        let is_cursed =
+            |name: &String| memchr::memmem::find(&answer.body, name.as_bytes()).is_some();
+        if answer.status == 200 && (rows > self.rows_max || names.iter().any(is_cursed)) {
+            self.lastfm.faults.push(Fault::plain_500());
+            return self.lastfm.answer(query, None, now_ms);
+        }
         answer
     }
 
-    fn lastfm_fault(&mut self) -> Fault {
+    fn lastfm_fault(&mut self, limit: usize) -> Fault {
         let random = &mut self.random;
-        let plays = self.lastfm.user(USER).history.len();
-        match random.u32(0..40) {
+        let plays = USERS.map(|user| self.lastfm.users().find(|known| known.name() == user));
+        let plays = plays.into_iter().flatten().map(|user| user.history.len());
+        let plays = plays.max().unwrap_or(0);
+        match random.u32(0..44) {
             0..=3 => Fault::error(8),
             4..=5 => Fault::error(11),
             6..=7 => Fault::error(16),
@@ -181,32 +261,60 @@ impl World {
                     .choice(&[None, Some(0), Some(5), Some(100), Some(99_999)])
                     .expect("some"),
             },
-            9 => Fault::error(*random.choice(&[17, 10, 26, 4]).expect("some")),
-            10 => Fault::Error {
+            9 => Fault::Error {
+                code: 29,
+                status: *random.choice(&[200, 400, 429, 503]).expect("some"),
+            },
+            // What only a person can mend, or nobody ever saw.
+            10 => Fault::error(
+                *random
+                    .choice(&[2, 3, 4, 5, 7, 9, 10, 13, 14, 15, 17, 26, 27, 28, 99])
+                    .expect("some"),
+            ),
+            11 => Fault::Error {
                 code: 6,
                 status: 404,
             },
-            11..=12 => Fault::Html(502),
-            13 => Fault::Html(200),
-            14..=16 => Fault::plain_500(),
-            17..=18 => Fault::EmptyBody,
-            19..=21 => Fault::TruncatedJson,
-            22..=23 => Fault::CutInBody,
-            24..=25 => Fault::Reset,
-            26..=27 => Fault::Delay(std::time::Duration::from_millis(random.u64(0..60_000))),
-            28 => Fault::Hang,
-            29..=30 => Fault::OtherUser("mallory".to_owned()),
-            31..=33 => Fault::ShortPage(random.usize(1..4)),
-            34..=36 => Fault::EmptyPage,
-            // Only totals that the rows contradict somewhere: nobody sees through the others.
-            37 => Fault::WrongTotal(plays + random.usize(1..30)),
-            38 => Fault::WrongTotal(0),
+            12..=13 => Fault::Html(*random.choice(&[400, 502, 503]).expect("some")),
+            14 => Fault::Html(200),
+            15..=17 => Fault::plain_500(),
+            18..=19 => Fault::EmptyBody,
+            20..=22 => Fault::TruncatedJson,
+            23..=24 => Fault::CutInBody,
+            25..=26 => Fault::Reset,
+            27..=28 => Fault::Delay(std::time::Duration::from_millis(random.u64(0..60_000))),
+            29 => Fault::Hang,
+            30..=31 => Fault::OtherUser("mallory".to_owned()),
+            32..=34 => Fault::ShortPage(random.usize(1..4)),
+            35..=37 => Fault::EmptyPage,
+            38 => Fault::WrongTotal(plays + random.usize(1..30)),
+            39 => Fault::WrongTotal(0),
+            // Only a total that ends inside a page is contradicted by the rows: nobody sees through the others.
+            40..=41 => {
+                let limit = self.lastfm.config.limit_clamp.map_or(limit, |clamp| {
+                    limit.min(usize::try_from(clamp).expect("positive"))
+                });
+                match random.usize(0..=plays) {
+                    total if total % limit == 0 => Fault::EmptyPage,
+                    total => Fault::WrongTotal(total),
+                }
+            }
             _ => Fault::Error {
-                code: 8,
-                status: 200,
+                code: *random.choice(&[8, 11, 16]).expect("some"),
+                status: *random.choice(&[200, 400, 500, 503]).expect("some"),
             },
         }
     }
+}
+
+/// The work item that a call puts on the queue.
+fn sent_item(call: &Call) -> Option<serde_json::Value> {
+    if call.method != "POST" || !call.path.contains("/page-ranges/") {
+        return None;
+    }
+    let xml = std::str::from_utf8(&call.body).ok()?;
+    let (_, rest) = xml.split_once("<MessageText>")?;
+    crate::queue::read(rest.split_once("</MessageText>")?.0.as_bytes())
 }
 
 /// How long until an answer is there, if it comes.
