@@ -110,7 +110,7 @@ async fn play(seed: u64, loud: bool) -> Verdict {
             if !faulty {
                 let world = lock(&shared);
                 let state = (world.blobs.appends, world.queue.messages.len());
-                if idle && state.1 == 0 && before == Some(state) && quiet_ticks > 2 {
+                if idle && state.1 == 0 && before == Some(state) && quiet_ticks > 1 {
                     break;
                 }
                 before = Some(state);

@@ -77,7 +77,7 @@ impl Truth {
             }
             left -= tie.min(left);
         }
-        if random.u32(0..12) == 0 && !truth.entries.is_empty() {
+        if random.u32(0..60) == 0 && !truth.entries.is_empty() {
             let some = random.usize(0..truth.entries.len());
             truth.cursed = Some(truth.entries[some].play.clone());
         }

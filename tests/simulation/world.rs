@@ -136,7 +136,7 @@ impl World {
         let strangers =
             (0..30).map(|n| Play::new(now - 1_000 + n, "Stranger", &format!("Strange {n}")));
         self.lastfm.add_user("mallory", strangers);
-        let users = *random.choice(&[1, 1, 1, 2, 3]).expect("some");
+        let users = *random.choice(&[1, 1, 1, 1, 2, 3]).expect("some");
         for user in &USERS[..users] {
             let truth = Truth::begin(user, &mut self.lastfm, random, now);
             if random.bool() {
