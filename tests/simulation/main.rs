@@ -19,11 +19,13 @@
 
 mod blobs;
 mod checker;
+mod contract;
 mod host;
 mod port;
 mod queue;
 mod runtime;
 mod schedule;
+mod support;
 mod truth;
 mod world;
 
