@@ -6,7 +6,7 @@ use crate::support::azurite::{ACCOUNT, Azurite, account_sas, unique_name};
 use crate::support::storage::{element, elements};
 use crate::world::World;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Url};
-use azure_core::time::parse_rfc7231;
+use azure_core::time::{OffsetDateTime, parse_rfc7231};
 use fastrand::Rng;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::watch;
@@ -236,7 +236,7 @@ fn blob_in_words(xml: &str) -> String {
 
 /// A message that was just sent: how long until it is seen, and for how long it is kept.
 fn message_in_words(xml: &str) -> String {
-    let at = |name: &str| parse_rfc7231(&element(xml, name)).map(|time| time.unix_timestamp());
+    let at = |name: &str| parse_rfc7231(&element(xml, name)).map(OffsetDateTime::unix_timestamp);
     let named = ["MessageId", "PopReceipt"]
         .iter()
         .all(|name| !element(xml, name).is_empty());
