@@ -3,7 +3,7 @@
 //! `SIM_SEED=n` repeats one schedule with its trace (`SIM_LOG=1` adds the program's log), `SIM_SCHEDULES=n` sets how
 //! many are run, `SIM_BASE=n` from which seed on.
 //!
-//! A first version: it starts from the same seed each time, and nothing holds its storage answers to Azurite yet.
+//! A first version: it starts from the same seed each time.
 #![allow(missing_docs, reason = "a test")]
 #![allow(
     clippy::cast_possible_wrap,

@@ -11,7 +11,7 @@ use fastrand::Rng;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::watch;
 
-/// Blocks that an append blob takes here, on both sides: 50,000 of them take Azurite over a minute.
+/// Blocks that an append blob takes here, on both sides: the real 50,000 take Azurite minutes, and end alike.
 pub(super) const BLOCKS_MAX: usize = 5;
 
 /// What the SDK of this lock file asks for.
