@@ -18,12 +18,14 @@
 
 mod blobs;
 mod checker;
+mod contract;
 mod host;
 mod people;
 mod port;
 mod queue;
 mod runtime;
 mod schedule;
+mod support;
 mod truth;
 mod witness;
 mod world;

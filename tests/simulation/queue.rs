@@ -1,8 +1,13 @@
 //! The work queue with the host's way of taking messages, and the queue service's way of sending them.
 
-use crate::blobs::{Call, Reply};
+use crate::blobs::{Call, Reply, http_date};
 use azure_core::base64;
 use std::collections::BTreeSet;
+
+/// The longest text of a message, and how long it may be hidden and is kept.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
+const DELAY_S_MAX: i64 = 7 * 24 * 60 * 60;
+const KEPT_S: i64 = 7 * 24 * 60 * 60;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
@@ -14,7 +19,7 @@ pub(crate) struct Message {
 
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    exists: bool,
+    names: BTreeSet<String>,
     pub(crate) messages: Vec<Message>,
     /// Texts on the poison queue, the program's and the host's.
     pub(crate) poison: Vec<Vec<u8>>,
@@ -36,14 +41,21 @@ impl Queue {
 
     pub(crate) fn answer(&mut self, call: &Call, now_ms: i64) -> Reply {
         let path = call.path.trim_start_matches("/devstoreaccount1/");
-        if call.method == "PUT" {
-            self.exists = true;
-            return Reply::new(201);
+        match (call.method.as_str(), path.split_once('/')) {
+            ("PUT", None) if call.query.is_empty() => {
+                let is_new = self.names.insert(path.to_owned());
+                Reply::new(if is_new { 201 } else { 204 })
+            }
+            ("POST", Some((queue, "messages"))) => self.send(queue, call, now_ms),
+            _ => Reply::refused(400, "UnsupportedByTheSimulation"),
         }
-        if !self.exists {
-            return Reply::refused(404, "QueueNotFound");
+    }
+
+    fn send(&mut self, queue: &str, call: &Call, now_ms: i64) -> Reply {
+        if call.query.keys().any(|name| name != "visibilitytimeout") {
+            return Reply::refused(400, "UnsupportedByTheSimulation");
         }
-        let delay: i64 = call.query("visibilitytimeout").parse().unwrap_or(0);
+        let delay_s: i64 = call.query("visibilitytimeout").parse().unwrap_or(0);
         let xml = String::from_utf8(call.body.clone()).expect("XML is text");
         let text = xml
             .split_once("<MessageText>")
@@ -51,18 +63,35 @@ impl Queue {
             .expect("a message has a text")
             .0
             .to_owned();
-        if path.starts_with("page-ranges-poison/") {
+        if text.len() > TEXT_BYTES_MAX {
+            return Reply::refused(413, "RequestBodyTooLarge");
+        }
+        if delay_s > DELAY_S_MAX {
+            return Reply::refused(400, "OutOfRangeQueryParameterValue");
+        }
+        if !self.names.contains(queue) {
+            return Reply::refused(404, "QueueNotFound");
+        }
+        let seen_ms = now_ms + delay_s * 1_000;
+        if queue.ends_with("-poison") {
             self.poison.push(text.into_bytes());
         } else {
-            let json = read(text.as_bytes()).expect("the program writes work items");
+            let json = read(text.as_bytes()).unwrap_or_default();
             let copy = json.get("attempt").is_some() || json.get("waits").is_some();
             if json.get("from").is_some() && !copy {
                 self.continuations.insert(text.clone());
             }
-            self.put(text.into_bytes(), now_ms + delay * 1_000);
+            self.put(text.into_bytes(), seen_ms);
         }
         let mut reply = Reply::new(201).with("content-type", "application/xml");
-        reply.body = b"<?xml version=\"1.0\" encoding=\"utf-8\"?><QueueMessagesList><QueueMessage><MessageId>m</MessageId><PopReceipt>p</PopReceipt></QueueMessage></QueueMessagesList>".to_vec();
+        reply.body = format!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?><QueueMessagesList><QueueMessage><MessageId>{}</MessageId><InsertionTime>{}</InsertionTime><ExpirationTime>{}</ExpirationTime><PopReceipt>p</PopReceipt><TimeNextVisible>{}</TimeNextVisible></QueueMessage></QueueMessagesList>",
+            self.sent,
+            http_date(now_ms),
+            http_date(now_ms + KEPT_S * 1_000),
+            http_date(seen_ms)
+        )
+        .into_bytes();
         reply
     }
 

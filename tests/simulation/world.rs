@@ -1,6 +1,6 @@
 //! Everything outside the program: blobs, queue, Last.fm and time.
 
-use crate::blobs::{Blobs, Call, Reply};
+use crate::blobs::{Blobs, Call, Reply, http_date};
 use crate::queue::Queue;
 use crate::truth::{Truth, USERS};
 use crate::witness::Witness;
@@ -197,6 +197,7 @@ impl World {
         let reply = if url.port() == Some(10_001) {
             self.queue.answer(call, now_ms)
         } else {
+            self.blobs.now_ms = now_ms;
             self.blobs.answer(call)
         };
         if reply.status == 201 {
@@ -324,9 +325,4 @@ pub(crate) fn lateness(delivery: Delivery) -> Option<std::time::Duration> {
         Delivery::Never => None,
         _ => Some(std::time::Duration::ZERO),
     }
-}
-
-fn http_date(now_ms: i64) -> String {
-    let now = jiff::Timestamp::from_millisecond(now_ms).expect("in range");
-    now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

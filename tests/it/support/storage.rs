@@ -322,7 +322,7 @@ async fn settled(request: RequestBuilder) -> bool {
 }
 
 /// The insides of all elements of this name. Enough of XML for these answers, in which no element holds one of its own name.
-fn elements<'a>(xml: &'a str, name: &str) -> Vec<&'a str> {
+pub(crate) fn elements<'a>(xml: &'a str, name: &str) -> Vec<&'a str> {
     let close = format!("</{name}>");
     xml.split(&format!("<{name}>"))
         .skip(1)
@@ -331,7 +331,7 @@ fn elements<'a>(xml: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 /// The text of the one element of this name; empty when it is `<name/>` or missing.
-fn element(xml: &str, name: &str) -> String {
+pub(crate) fn element(xml: &str, name: &str) -> String {
     elements(xml, name)
         .first()
         .map_or(String::new(), |text| unescape(text))
