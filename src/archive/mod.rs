@@ -12,6 +12,9 @@ mod tail;
 pub use append_blobs::AppendBlobs;
 pub use directory::{Access, Directory};
 pub use names::{DataName, Month};
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use tail::newest_second;
 pub use tail::{End, Standing, Tail};
 
 use crate::user::UserName;
