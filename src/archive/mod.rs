@@ -7,6 +7,8 @@
 mod append_blobs;
 mod directory;
 mod names;
+#[cfg(test)]
+mod properties;
 mod tail;
 
 pub use append_blobs::AppendBlobs;
