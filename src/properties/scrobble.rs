@@ -98,6 +98,11 @@ fn every_play_is_one_line_that_the_schema_describes_and_that_says_it_all() {
             return Err(TestCaseError::fail(format!("{error} in {line}")));
         }
         says_it_all(&line, uts, &words, raw.as_deref())?;
+        let exact = user
+            .time_zone
+            .to_offset(Timestamp::from_second(uts).unwrap());
+        let offset = offset_seconds(line["local_time"].as_str().unwrap());
+        prop_assert!((offset - exact.seconds()).abs() <= 30);
         prop_assert_eq!(&line["id"], &Value::from(id.to_hex()));
         Ok(())
     });
@@ -131,9 +136,18 @@ fn says_it_all(line: &Value, uts: i64, words: &[String], raw: Option<&str>) -> V
     }
     prop_assert_eq!(line["normalized_title"].as_str(), Some(words[2].trim()));
     prop_assert_eq!(line["uts"].as_i64(), Some(uts));
-    let local: Timestamp = line["local_time"].as_str().unwrap().parse().unwrap();
-    prop_assert_eq!(local.as_second(), uts);
+    let local = line["local_time"].as_str().unwrap();
+    prop_assert_eq!(local.parse::<Timestamp>().unwrap().as_second(), uts);
     let raw = raw.map(|row| serde_json::from_str::<Value>(row).unwrap());
     prop_assert_eq!(line.get("raw"), raw.as_ref());
     Ok(())
+}
+
+/// The offset at the end of a time: `+05:45`.
+fn offset_seconds(time: &str) -> i32 {
+    let (rest, minutes) = time.rsplit_once(':').unwrap();
+    let (_, hours) = rest.split_at(rest.len() - 3);
+    let sign = if hours.starts_with('-') { -1 } else { 1 };
+    let (hours, minutes): (i32, i32) = (hours[1..].parse().unwrap(), minutes.parse().unwrap());
+    sign * (hours * 3_600 + minutes * 60)
 }

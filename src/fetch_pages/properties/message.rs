@@ -73,6 +73,7 @@ fn bodies() -> impl Strategy<Value = Bytes> {
         (-2..1_100_i64).prop_map(|number| number.to_string()),
         "(true|null|\\[1\\]|\\{\\}|\"rj\"|\"[a-z ]{0,70}\")",
         text().prop_map(|text| serde_json::to_string(&text).unwrap()),
+        "\"[aä€]{100,200}\"",
     ];
     let fields = prop::collection::vec((field, value), 0..4);
     let object = fields.prop_map(|fields| {
