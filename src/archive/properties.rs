@@ -94,6 +94,7 @@ fn line() -> impl Strategy<Value = Bytes> {
         30 => good,
         1 => "\\{\"uts\":(17145600[01]{2}|1e3|-1|\"1\"),\"id\":\"[0-9a-f]{31,32}\"\\}\n".prop_map(String::into_bytes),
         1 => Just(b"\n".to_vec()),
+        1 => Just(b"{\"uts\":1714560000,\"id\":\"00000000000000000000000000000000\",\"raw\":\"\xff\"}\n".to_vec()),
         1 => Just(b"[1714560000,\"00000000000000000000000000000000\"]\n".to_vec()),
         1 => prop::collection::vec(any::<u8>(), 0..20),
     ];

@@ -3,7 +3,7 @@
 use super::{Archive, DataFile, DataName, Month};
 use crate::scrobble::PlayId;
 use crate::user::UserName;
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -167,10 +167,13 @@ impl Backwards {
             let Some(text) = line.strip_suffix(b"\n") else {
                 bail!("it does not end with a line feed")
             };
-            // A struct would be read from an array as well.
-            ensure!(text.starts_with(b"{"), "its last line is no scrobble");
+            // Fields that are not asked for are skipped unread, and a struct would be read from an array as well.
+            let text = std::str::from_utf8(text)
+                .ok()
+                .filter(|text| text.starts_with('{'))
+                .context("its last line is no scrobble")?;
             let Line { uts, id } =
-                serde_json::from_slice(text).context("its last line is no scrobble")?;
+                serde_json::from_str(text).context("its last line is no scrobble")?;
             let id =
                 PlayId::from_hex(&id).context("the `id` of its last line is not 32 hex digits")?;
             if *standing.newest.get_or_insert(uts) != uts {
@@ -229,7 +232,7 @@ mod tests {
     const LINE: &str = r#"{"uts":7,"id":"00000000000000000000000000000001"}"#;
 
     #[track_caller]
-    fn refused(text: &str, reason: &str) {
+    fn refused(text: impl AsRef<[u8]>, reason: &str) {
         let error = newest_second(&[text], 10).unwrap_err();
         assert!(format!("{error:#}").contains(reason), "{error:#}");
     }
@@ -241,7 +244,11 @@ mod tests {
             Some(7)
         );
         refused(LINE, "does not end with a line feed");
-        refused(&format!("{LINE}\n\n"), "no scrobble");
+        refused(format!("{LINE}\n\n"), "no scrobble");
+        refused(
+            b"{\"uts\":7,\"id\":\"00000000000000000000000000000001\",\"raw\":\"\xff\"}\n",
+            "no scrobble",
+        );
         refused("[7,\"00000000000000000000000000000001\"]\n", "no scrobble");
         refused(
             &LINE.replace("01\"", "1\"").replace('}', "}\n"),
