@@ -104,8 +104,8 @@ fn can_be_archived(page: &Page) {
         let id = PlayId::new("alice", play, ordinal);
         writer.write(play, id, &mut block).expect("a line");
     }
-    let lines = block.iter().filter(|byte| **byte == b'\n').count();
-    assert_eq!(lines, page.plays.len());
+    let lines = block.split_inclusive(|byte| *byte == b'\n');
+    assert_eq!(lines.count(), page.plays.len());
     let newest = page.plays.first().map(|play| play.uts);
     let standing = newest_second(&[block], 64 * 1024).expect("a tail");
     assert_eq!(standing.newest, newest);

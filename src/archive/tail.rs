@@ -251,7 +251,7 @@ mod tests {
         );
         refused("[7,\"00000000000000000000000000000001\"]\n", "no scrobble");
         refused(
-            &LINE.replace("01\"", "1\"").replace('}', "}\n"),
+            LINE.replace("01\"", "1\"").replace('}', "}\n"),
             "not 32 hex digits",
         );
     }

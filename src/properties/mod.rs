@@ -4,6 +4,7 @@
 //! file: in CI it would be lost, and a value that broke something deserves a test of its own.
 
 mod scrobble;
+pub(crate) mod seeds;
 
 use crate::scrobble::{Play, Words};
 use proptest::prelude::*;
