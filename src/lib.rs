@@ -17,6 +17,8 @@ pub mod fetch_pages;
 pub mod http;
 pub mod lastfm;
 pub mod logging;
+#[cfg(test)]
+mod properties;
 pub mod queue;
 pub mod scrobble;
 pub mod settings;

@@ -125,7 +125,8 @@ impl PlayId {
 
     /// Reads the 32 hex digits of a line; nothing when they are something else.
     pub fn from_hex(text: &str) -> Option<Self> {
-        if text.len() != 32 || !text.is_ascii() {
+        // Checked by itself, for a number may also start with a sign.
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }
         let mut id = [0; 16];
@@ -341,5 +342,6 @@ mod tests {
             Some(PlayId::new("rj", &play, 1))
         );
         assert_eq!(PlayId::from_hex("xyz"), None);
+        assert_eq!(PlayId::from_hex("+f2bf6acdf95e57a26b87a6d2eff1500"), None);
     }
 }

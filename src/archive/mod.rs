@@ -7,11 +7,16 @@
 mod append_blobs;
 mod directory;
 mod names;
+#[cfg(test)]
+mod properties;
 mod tail;
 
 pub use append_blobs::AppendBlobs;
 pub use directory::{Access, Directory};
 pub use names::{DataName, Month};
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use tail::newest_second;
 pub use tail::{End, Standing, Tail};
 
 use crate::user::UserName;

@@ -5,6 +5,9 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 use std::fmt;
 
+/// The first second of year 0.
+const YEAR_0: i64 = -62_167_219_200;
+
 /// A month of play, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Month {
@@ -15,10 +18,10 @@ pub struct Month {
 }
 
 impl Month {
-    /// The month of a second since 1970. Seconds outside of the calendar (years to 9999) go to its last month;
-    /// no window reaches them.
+    /// The month of a second since 1970. Seconds outside of the years 0 to 9999, which have no name, go to the first
+    /// or the last month, so that months are ordered like their plays.
     pub fn of(uts: i64) -> Self {
-        let moment = Timestamp::from_second(uts).unwrap_or(Timestamp::MAX);
+        let moment = Timestamp::from_second(uts.max(YEAR_0)).unwrap_or(Timestamp::MAX);
         let date = Offset::UTC.to_datetime(moment);
         Self {
             year: date.year(),
@@ -115,6 +118,15 @@ mod tests {
         );
         assert_eq!(DataName::parse(&rj(), &name.to_string()), Some(name));
         assert_eq!(Month::of(0).to_string(), "1970-01");
+    }
+
+    #[test]
+    fn a_play_outside_of_the_calendar_goes_to_its_first_or_last_month() {
+        assert_eq!(Month::of(YEAR_0).to_string(), "0000-01");
+        for before in [YEAR_0 - 1, -400_000_000_000, i64::MIN] {
+            assert_eq!(Month::of(before).to_string(), "0000-01", "{before}");
+        }
+        assert_eq!(Month::of(i64::MAX).to_string(), "9999-12");
     }
 
     #[test]

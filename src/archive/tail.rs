@@ -5,6 +5,7 @@ use crate::scrobble::PlayId;
 use crate::user::UserName;
 use anyhow::{Context, bail};
 use std::collections::HashSet;
+use std::ops::Range;
 
 /// How much is read at a time; holds some two hundred lines.
 const CHUNK_BYTES: u64 = 64 * 1024;
@@ -114,37 +115,105 @@ async fn read_backwards(
     file: &DataFile,
     standing: &mut Standing,
 ) -> anyhow::Result<bool> {
-    let mut start = file.length;
-    let mut unread: Vec<u8> = Vec::new();
+    let mut end = Backwards::new(file.length, CHUNK_BYTES);
     loop {
+        match end.collect(standing)? {
+            Next::Read(range) => end.put(&archive.read(&file.name, range).await?),
+            Next::PartBefore => return Ok(true),
+            Next::OlderSecond => return Ok(false),
+        }
+    }
+}
+
+/// One file, read from its end. Pure: it says what it wants to read and is given it.
+struct Backwards {
+    /// How much of the file, from its start, has not been read.
+    start: u64,
+    /// What was read and holds no whole line yet, or lines that are not judged yet.
+    unread: Vec<u8>,
+    chunk_bytes: u64,
+}
+
+/// How reading goes on.
+enum Next {
+    /// These bytes are wanted.
+    Read(Range<u64>),
+    /// The whole file is of one second.
+    PartBefore,
+    /// A line of an older second is reached.
+    OlderSecond,
+}
+
+impl Backwards {
+    fn new(length: u64, chunk_bytes: u64) -> Self {
+        Self {
+            start: length,
+            unread: Vec::new(),
+            chunk_bytes,
+        }
+    }
+
+    /// Takes the bytes that [`Next::Read`] asked for.
+    fn put(&mut self, chunk: &[u8]) {
+        self.unread.splice(..0, chunk.iter().copied());
+        self.start -= chunk.len() as u64;
+    }
+
+    /// Collects the plays at the newest second as far as lines are in hand.
+    fn collect(&mut self, standing: &mut Standing) -> anyhow::Result<Next> {
         // Lines from the back; the first one in hand may be cut off in front, unless the file starts there.
-        while let Some(line_start) = last_line_start(&unread, start == 0) {
-            let line = &unread[line_start..];
+        while let Some(line_start) = last_line_start(&self.unread, self.start == 0) {
+            let line = &self.unread[line_start..];
             let Some(text) = line.strip_suffix(b"\n") else {
                 bail!("it does not end with a line feed")
             };
+            // Fields that are not asked for are skipped unread, and a struct would be read from an array as well.
+            let text = std::str::from_utf8(text)
+                .ok()
+                .filter(|text| text.starts_with('{'))
+                .context("its last line is no scrobble")?;
             let Line { uts, id } =
-                serde_json::from_slice(text).context("its last line is no scrobble")?;
+                serde_json::from_str(text).context("its last line is no scrobble")?;
             let id =
                 PlayId::from_hex(&id).context("the `id` of its last line is not 32 hex digits")?;
             if *standing.newest.get_or_insert(uts) != uts {
-                return Ok(false);
+                return Ok(Next::OlderSecond);
             }
             standing.held.insert(id);
-            unread.truncate(line_start);
+            self.unread.truncate(line_start);
         }
-        if start == 0 {
-            return Ok(true);
+        if self.start == 0 {
+            return Ok(Next::PartBefore);
         }
-        if unread.len() as u64 > LINE_BYTES_MAX {
+        if self.unread.len() as u64 > LINE_BYTES_MAX {
             bail!("its last line is longer than {LINE_BYTES_MAX} bytes");
         }
-        let chunk_start = start.saturating_sub(CHUNK_BYTES);
-        let mut chunk = Vec::from(archive.read(&file.name, chunk_start..start).await?);
-        chunk.append(&mut unread);
-        unread = chunk;
-        start = chunk_start;
+        Ok(Next::Read(
+            self.start.saturating_sub(self.chunk_bytes)..self.start,
+        ))
     }
+}
+
+/// What the parts of a month hold at its newest second, read in chunks of `chunk_bytes`: for tests and fuzzing.
+#[cfg(any(test, fuzzing))]
+pub fn newest_second(parts: &[impl AsRef<[u8]>], chunk_bytes: usize) -> anyhow::Result<Standing> {
+    let mut standing = Standing::default();
+    for part in parts.iter().rev().map(AsRef::as_ref) {
+        let mut end = Backwards::new(part.len() as u64, chunk_bytes as u64);
+        let mut unread = part;
+        loop {
+            match end.collect(&mut standing)? {
+                Next::Read(range) => {
+                    let chunk;
+                    (unread, chunk) = unread.split_at(usize::try_from(range.start)?);
+                    end.put(chunk);
+                }
+                Next::PartBefore => break,
+                Next::OlderSecond => return Ok(standing),
+            }
+        }
+    }
+    Ok(standing)
 }
 
 /// Where the last line of `bytes` starts, if it is there from its start on.
@@ -153,5 +222,37 @@ fn last_line_start(bytes: &[u8], whole: bool) -> Option<usize> {
     match memchr::memrchr(b'\n', before_last) {
         Some(line_feed) => Some(line_feed + 1),
         None => whole.then_some(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"{"uts":7,"id":"00000000000000000000000000000001"}"#;
+
+    #[track_caller]
+    fn refused(text: impl AsRef<[u8]>, reason: &str) {
+        let error = newest_second(&[text], 10).unwrap_err();
+        assert!(format!("{error:#}").contains(reason), "{error:#}");
+    }
+
+    #[test]
+    fn what_is_no_line_of_the_archive_is_no_tail() {
+        assert_eq!(
+            newest_second(&[format!("{LINE}\n")], 10).unwrap().newest,
+            Some(7)
+        );
+        refused(LINE, "does not end with a line feed");
+        refused(format!("{LINE}\n\n"), "no scrobble");
+        refused(
+            b"{\"uts\":7,\"id\":\"00000000000000000000000000000001\",\"raw\":\"\xff\"}\n",
+            "no scrobble",
+        );
+        refused("[7,\"00000000000000000000000000000001\"]\n", "no scrobble");
+        refused(
+            LINE.replace("01\"", "1\"").replace('}', "}\n"),
+            "not 32 hex digits",
+        );
     }
 }

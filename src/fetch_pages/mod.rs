@@ -9,6 +9,8 @@ mod outcome;
 mod pages;
 mod plan;
 mod preview;
+#[cfg(test)]
+mod properties;
 mod range;
 mod report;
 mod step;

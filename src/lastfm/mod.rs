@@ -4,6 +4,8 @@
 
 mod error;
 mod page;
+#[cfg(test)]
+mod properties;
 mod wire;
 
 pub use error::Error;

@@ -110,6 +110,8 @@ pub(super) fn error(status: StatusCode, message: &str, correlation_id: Option<&s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fetch_pages::FetchPages;
+    use crate::properties::seeds::check_seeds;
 
     #[test]
     fn a_binary_queue_message_is_unwrapped() {
@@ -145,5 +147,14 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("\"dataType\": \"binary\""), "{error}");
+    }
+
+    #[test]
+    fn the_seeds_of_the_fuzz_target_are_what_their_names_say() {
+        check_seeds("invocation", |seed| {
+            let message = Invocation::parse(seed)
+                .and_then(|invocation| invocation.message().map_err(|error| error.to_string()));
+            message.is_ok_and(|message| FetchPages::parse(&message).is_ok())
+        });
     }
 }
