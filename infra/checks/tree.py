@@ -1,6 +1,5 @@
 """Checks of the whole tree: secrets, what git ignores, shell scripts, workflows and their schemas."""
 
-import json
 import re
 import subprocess
 import sys
@@ -181,5 +180,3 @@ def links(root, names):
     return problems
 
 
-def json_files(root):
-    return [name for name in tracked(root) if name.startswith("infra/") and name.endswith(".json") and not json.loads((root / name).read_text())]
