@@ -99,13 +99,11 @@ class Checker:
 
     def scalar(self, value, allowed, path):
         bases = {"string": str, "int": int, "bool": bool}
-        fits = any(type(value) is bases[name] for name in allowed if name in bases) or str(value) in allowed
-        if not fits:
+        words = [name for name in allowed if name not in bases]
+        fits = any(type(value) is bases[name] for name in allowed if name in bases) or str(value) in words
+        # A list of words that ends with `string` takes anything; but what is none of the words is more likely a mistake than new.
+        if not fits or (words and isinstance(value, str) and value not in words):
             self.say(path, f"must be {' | '.join(allowed)}, not `{value}`")
-        # A union with `string` at its end takes anything, but a known word in the wrong case is a mistake.
-        words = [word for word in allowed if isinstance(value, str) and word.lower() == value.lower()]
-        if words and value not in words:
-            self.say(path, f"is `{value}`, but the word is `{words[0]}`")
 
 
 def options(part, key):

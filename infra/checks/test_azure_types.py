@@ -53,7 +53,7 @@ class Mistakes(unittest.TestCase):
         self.found(STORAGE.replace("  kind:", "  minimumTlsVersion: 'TLS1_2'\n  kind:"), "minimumTlsVersion is no property")
 
     def test_a_word_in_the_wrong_case(self):
-        self.found(STORAGE.replace("TLS1_2", "tls1_2"), "the word is `TLS1_2`")
+        self.found(STORAGE.replace("TLS1_2", "tls1_2"), "must be TLS1_0 | TLS1_1 | TLS1_2 | TLS1_3 | string, not `tls1_2`")
 
     def test_a_value_that_does_not_exist(self):
         self.found(STORAGE.replace("properties: { ", "properties: { accessTier: 'Warm', "), "must be Hot | Cool")
