@@ -6,6 +6,7 @@ import unittest
 from pathlib import Path
 
 import posture
+import security
 
 # Rules that forbid a type: in templates that are in order there is nothing for them to look at.
 BANS = {"ACA-INGRESS", "ST-LIFECYCLE"}
@@ -31,6 +32,9 @@ class Posture(unittest.TestCase):
         problems, looked = posture.judge(sorted(posture.INFRA.rglob("*.bicep")), self.checkov)
         self.assertEqual(problems, [])
         self.assertEqual(self.rules - looked, BANS)
+        named = security.checkov_rules((posture.INFRA.parent / "docs/security.md").read_text())
+        self.assertTrue(named)
+        self.assertEqual(named - looked, set(), "docs/security.md names rules that looked at nothing")
         print(f"\n  checkov: {len(looked)} rules looked at something, {len(self.rules)} of our own")
 
     def test_every_rule_of_ours_catches_its_bad_template(self):

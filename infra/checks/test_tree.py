@@ -114,6 +114,10 @@ class Lapses(unittest.TestCase):
         self.change(".github/workflows/ci.yml", "actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd # v6.0.2", "actions/checkout@main")
         self.found(tree.workflows(self.root), "unpinned-uses")
 
+    def test_a_check_of_a_workflow_that_cannot_fail(self):
+        self.change(".github/workflows/ci.yml", "- run: .ci/run", "- run: ! .ci/run")
+        self.found(tree.workflows(self.root), "`!` before a command never ends a step")
+
     def test_a_commit_without_its_version(self):
         self.change(".github/workflows/ci.yml", "83dd # v6.0.2", "83dd")
         self.found(tree.workflows(self.root), "the version of the commit is not said")

@@ -105,6 +105,8 @@ def workflows(root):
     for name in files:
         for number, line in enumerate((root / name).read_text().splitlines(), 1):
             used = re.search(r"uses: ([\w./-]+)@(\S+)(.*)", line)
+            if re.match(r"\s*(- run: )?! ", line):
+                problems.append(f"{name}:{number}: `!` before a command never ends a step")
             if used and re.fullmatch(r"[0-9a-f]{40}", used[2]) and not re.search(r"# v\d", used[3]):
                 problems.append(f"{name}:{number}: the version of the commit is not said")
     return problems

@@ -87,6 +87,7 @@ resource activityAlerts 'Microsoft.Insights/activityLogAlerts@2020-10-01' = [for
       allOf: [
         { field: 'category', equals: 'Administrative' }
         { field: 'operationName', equals: rule.operation }
+        { field: 'status', equals: 'Succeeded' }
       ]
     }
     actions: { actionGroups: [{ actionGroupId: people.id }] }
