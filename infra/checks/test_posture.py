@@ -1,0 +1,68 @@
+"""Checkov finds nothing in the templates, everything in the bad ones, and says when it cannot look."""
+
+import shutil
+import tempfile
+import unittest
+from pathlib import Path
+
+import posture
+import security
+
+# Rules that forbid a type: in templates that are in order there is nothing for them to look at.
+BANS = {"ACA-INGRESS", "ST-LIFECYCLE"}
+
+
+class Posture(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = Path(tempfile.mkdtemp())
+        cls.checkov = posture.Checkov(cls.folder)
+        cls.rules = {rule["metadata"]["id"] for rule in posture.rules()}
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder)
+
+    def judge_text(self, text):
+        file = self.folder / "case.bicep"
+        file.write_text(text)
+        return posture.judge([file], self.checkov)[0]
+
+    def test_the_templates_have_no_finding_and_every_rule_looked_at_something(self):
+        problems, looked = posture.judge(sorted(posture.INFRA.rglob("*.bicep")), self.checkov)
+        self.assertEqual(problems, [])
+        self.assertEqual(self.rules - looked, BANS)
+        named = security.checkov_rules((posture.INFRA.parent / "docs/security.md").read_text())
+        self.assertTrue(named)
+        self.assertEqual(named - looked, set(), "docs/security.md names rules that looked at nothing")
+        print(f"\n  checkov: {len(looked)} rules looked at something, {len(self.rules)} of our own")
+
+    def test_every_rule_of_ours_catches_its_bad_template(self):
+        self.assertEqual(len(self.rules), len(posture.rules()), "two rules share an id")
+        self.assertEqual(posture.uncaught(self.checkov, self.folder), [])
+        print(f"\n  bad templates caught: {len(self.rules)}")
+
+    def test_a_template_that_cannot_be_read_is_a_finding(self):
+        problems = self.judge_text("param names string[]\n")
+        self.assertTrue([problem for problem in problems if "cannot read" in problem], problems)
+
+    def test_a_check_that_falls_over_is_a_finding(self):
+        text = "var closed = true ? 'Disabled' : 'Enabled'\nresource v 'Microsoft.KeyVault/vaults@2026-02-01' = {\n  name: 'kv'\n  location: 'x'\n"
+        problems = self.judge_text(text + "  properties: { publicNetworkAccess: closed }\n}\n")
+        self.assertTrue([problem for problem in problems if "Failed to run check" in problem], problems)
+
+    def test_a_finding_of_checkov_s_own_is_a_finding(self):
+        problems = self.judge_text(
+            "resource v 'Microsoft.KeyVault/vaults@2026-02-01' = {\n  name: 'kv'\n  location: 'x'\n  properties: { enablePurgeProtection: false }\n}\n"
+        )
+        self.assertTrue([problem for problem in problems if "CKV_AZURE_110" in problem], problems)
+
+    def test_a_suppression_needs_a_reason_and_something_to_suppress(self):
+        text = "resource v 'Microsoft.KeyVault/vaults@2026-02-01' = {\n  // checkov:skip=CKV_AZURE_110:no\n  // checkov:skip=CKV_AZURE_44:this reason is long enough, but there is no storage\n"
+        problems = self.judge_text(text + "  name: 'kv'\n  location: 'x'\n  properties: { enablePurgeProtection: false }\n}\n")
+        self.assertIn("case.bicep: CKV_AZURE_110 is skipped without a reason", problems)
+        self.assertIn("case.bicep: CKV_AZURE_44 is skipped, but does not apply", problems)
+
+
+if __name__ == "__main__":
+    unittest.main()
