@@ -148,11 +148,9 @@ fn id(user: &str, (uts, artist, track): &Key, ordinal: usize) -> String {
         track.clone(),
         ordinal.to_string(),
     ];
-    let hash = Sha256::digest(parts.join("\u{1f}"));
-    hash[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let hash: [u8; 32] = Sha256::digest(parts.join("\u{1f}")).into();
+    let half = hash.first_chunk().expect("it is longer");
+    format!("{:032x}", u128::from_be_bytes(*half))
 }
 
 fn local_time(user: &str, uts: i64) -> String {

@@ -39,7 +39,7 @@ impl Worker {
             .expect("some");
         let pages = *world.random.choice(&[1, 2, 3, 10, 40]).expect("some");
         let skew_ms = match world.random.u32(0..3) {
-            _ if world.clocks_agree => 0,
+            _ if world.clocks_off_ms == 0 => 0,
             0 => 0,
             1 => world.random.i64(-2_000..2_000),
             _ => world.random.i64(-30_000..30_000),

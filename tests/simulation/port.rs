@@ -90,35 +90,9 @@ impl HttpClient for Port {
         tokio::time::sleep(Duration::from_millis(out_ms)).await;
         self.while_alive().await;
         let (answer, cut) = if request.url().port() == Some(8090) {
-            let answer = lock(&self.world).ask_lastfm(request.url());
-            let text = format!("{what} -> {} {:?}", answer.status, answer.delivery);
-            lock(&self.world).say(&self.name, text);
-            match lateness(answer.delivery) {
-                Some(late) => tokio::time::sleep(late).await,
-                None => std::future::pending().await,
-            }
-            if answer.delivery == Delivery::Reset {
-                return Err(broken());
-            }
-            let reply = Reply {
-                status: answer.status,
-                headers: answer.headers,
-                body: answer.body.to_vec(),
-            };
-            (reply, matches!(answer.delivery, Delivery::CutAfter(_)))
+            self.lastfm(request.url(), &what).await?
         } else {
-            let mut world = lock(&self.world);
-            let reply = world.storage(request.url(), &call);
-            let code = reply
-                .headers
-                .iter()
-                .find(|(name, _)| *name == "x-ms-error-code");
-            let code = code.map_or("", |(_, code)| code);
-            world.say(
-                &self.name,
-                format!("{what} -> {} {code} {fate:?}", reply.status),
-            );
-            (reply, false)
+            (self.storage(request.url(), &call, &what, fate), false)
         };
         if fate == Fate::CrashAfter {
             self.crash(&what, "after");
@@ -140,6 +114,37 @@ impl HttpClient for Port {
 }
 
 impl Port {
+    /// Last.fm's answer, and whether its body breaks off.
+    async fn lastfm(&self, url: &Url, what: &str) -> azure_core::Result<(Reply, bool)> {
+        let answer = lock(&self.world).ask_lastfm(url);
+        let text = format!("{what} -> {} {:?}", answer.status, answer.delivery);
+        lock(&self.world).say(&self.name, text);
+        match lateness(answer.delivery) {
+            Some(late) => tokio::time::sleep(late).await,
+            None => std::future::pending().await,
+        }
+        if answer.delivery == Delivery::Reset {
+            return Err(broken());
+        }
+        let reply = Reply {
+            status: answer.status,
+            headers: answer.headers,
+            body: answer.body.to_vec(),
+        };
+        Ok((reply, matches!(answer.delivery, Delivery::CutAfter(_))))
+    }
+
+    fn storage(&self, url: &Url, call: &Call, what: &str, fate: Fate) -> Reply {
+        let mut world = lock(&self.world);
+        let reply = world.storage(url, call);
+        let mut headers = reply.headers.iter();
+        let code = headers.find(|(name, _)| *name == "x-ms-error-code");
+        let code = code.map_or("", |(_, code)| code);
+        let text = format!("{what} -> {} {code} {fate:?}", reply.status);
+        world.say(&self.name, text);
+        reply
+    }
+
     /// Returns at once, or never.
     async fn while_alive(&self) {
         if self.dead.initialized() {

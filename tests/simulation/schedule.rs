@@ -136,14 +136,13 @@ async fn play(seed: u64, loud: bool) -> Verdict {
         };
         tokio::time::sleep(Duration::from_millis(pause_ms)).await;
     }
-    let mut world = lock(&shared);
-    // A clock that is off knows the time to a second and the way of an answer.
-    let clocks_off_ms = if world.clocks_agree {
-        0
-    } else {
-        1_000 + world.latency_ms_longest
-    };
-    let rate = world.rate;
+    judge(&shared, quiet_ticks, last_second)
+}
+
+/// What is wrong at the end.
+fn judge(shared: &Shared, quiet_ticks: u32, last_second: i64) -> Verdict {
+    let mut world = lock(shared);
+    let (rate, clocks_off_ms) = (world.rate, world.clocks_off_ms);
     world.witness.look_back(rate, clocks_off_ms);
     let mut wrong = checker::check(&world, last_second);
     wrong.append(&mut world.witness.wrong);

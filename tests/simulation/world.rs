@@ -37,8 +37,8 @@ pub(crate) struct World {
     pub(crate) rows_max: usize,
     /// Seconds larger than a block occur; then no deletion meets them (see `Truth::delete`).
     pub(crate) small_blocks: bool,
-    /// All processes' clocks are right.
-    pub(crate) clocks_agree: bool,
+    /// How far the processes' clocks can be apart once they were corrected; 0: all of them are right.
+    pub(crate) clocks_off_ms: i64,
     loud: bool,
     /// Changes with everything that happens: two runs of a seed have the same.
     pub(crate) fingerprint: u64,
@@ -105,7 +105,12 @@ impl World {
             latency_ms_longest: i64::try_from(latency_ms).expect("small"),
             rows_max: usize::MAX,
             small_blocks: random.bool(),
-            clocks_agree: random.bool(),
+            clocks_off_ms: if random.bool() {
+                0
+            } else {
+                // They know the time to a second and the way of an answer.
+                1_000 + i64::try_from(latency_ms).expect("small")
+            },
             random,
             loud,
             fingerprint: 0,
