@@ -16,7 +16,8 @@ static BARS: OnceLock<MultiProgress> = OnceLock::new();
 
 /// Logs as JSON lines with their fields on top, to stdout.
 pub fn to_stdout_as_json(lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), Invalid> {
-    let filter = filter(lookup, "info")?;
+    // The SDK tells each request that fails, which is a detail of the attempt; what comes of it is told by us.
+    let filter = filter(lookup, "info,typespec_client_core=warn")?;
     let lines = fmt::layer()
         .json()
         .flatten_event(true)

@@ -59,30 +59,36 @@ impl Invocation {
     }
 }
 
-/// Who calls: for the log.
+/// Who calls: for the log, and for a caller that wants to find its line there.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) invocation_id: Option<String>,
-    /// The trace of the host's `traceparent`, under which Application Insights has the invocation.
-    pub(super) trace_id: Option<String>,
+    /// The trace of the host's `traceparent`, under which Application Insights has the invocation; without a good one
+    /// a trace of its own. It is the correlation id of an error's answer.
+    pub(super) trace_id: String,
 }
 
 impl Caller {
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let header = |name: &str| {
-            headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned)
-        };
-        // `00-<trace id>-<parent id>-<flags>`
-        let trace_id =
-            header("traceparent").and_then(|parent| parent.split('-').nth(1).map(str::to_owned));
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let trace_id = header("traceparent").and_then(trace_id).map(str::to_owned);
         Self {
-            invocation_id: header("x-azure-functions-invocationid"),
-            trace_id,
+            invocation_id: header("x-azure-functions-invocationid").map(str::to_owned),
+            trace_id: trace_id.unwrap_or_else(|| format!("{:032x}", fastrand::u128(1..))),
         }
     }
+}
+
+/// The trace id of `00-<trace id>-<parent id>-<flags>`, and nothing that only looks like one: it goes back to the caller.
+/// <https://www.w3.org/TR/trace-context/#traceparent-header>
+fn trace_id(traceparent: &str) -> Option<&str> {
+    let trace_id = traceparent.split('-').nth(1)?;
+    let is_id = trace_id.len() == 32
+        && trace_id
+            .bytes()
+            .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+        && trace_id.bytes().any(|digit| digit != b'0');
+    is_id.then_some(trace_id)
 }
 
 /// Success, with a line for the function's own log.
@@ -99,12 +105,10 @@ pub(super) fn ready() -> Response {
     Json(json!({ "status": "ready", "version": env!("CARGO_PKG_VERSION") })).into_response()
 }
 
-pub(super) fn error(status: StatusCode, message: &str, correlation_id: Option<&str>) -> Response {
-    (
-        status,
-        Json(json!({ "error": message, "correlation_id": correlation_id })),
-    )
-        .into_response()
+/// Failure: what anybody may know, and the id under which the log has the rest.
+pub(super) fn error(status: StatusCode, message: &str, caller: &Caller) -> Response {
+    let body = json!({ "error": message, "correlation_id": caller.trace_id });
+    (status, Json(body)).into_response()
 }
 
 #[cfg(test)]
@@ -124,6 +128,48 @@ mod tests {
                 invocation.message_id().as_deref()
             ),
             (2, Some("m-1"))
+        );
+    }
+
+    #[test]
+    fn a_trace_id_is_taken_from_a_good_traceparent_only() {
+        let of = |traceparent: &[u8]| {
+            let mut headers = HeaderMap::new();
+            let value = axum::http::HeaderValue::from_bytes(traceparent).unwrap();
+            headers.insert("traceparent", value);
+            Caller::of(&headers).trace_id
+        };
+        let good = "0af7651916cd43dd8448eb211c80319c";
+        assert_eq!(
+            of(format!("00-{good}-b7ad6b7169203331-01").as_bytes()),
+            good
+        );
+        // A later version may have more members.
+        assert_eq!(
+            of(format!("cc-{good}-b7ad6b7169203331-01-x").as_bytes()),
+            good
+        );
+        let bad = [
+            "",
+            "00",
+            "00-<script>-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319cc-b7ad6b7169203331-01",
+        ];
+        let own: std::collections::BTreeSet<String> = bad
+            .iter()
+            .map(|traceparent| of(traceparent.as_bytes()))
+            .chain([
+                of(b"00-\xff-b7ad6b7169203331-01"),
+                Caller::of(&HeaderMap::new()).trace_id,
+            ])
+            .collect();
+        assert_eq!(own.len(), bad.len() + 2, "each has its own: {own:?}");
+        assert!(
+            own.iter()
+                .all(|id| trace_id(&format!("00-{id}-")).is_some())
         );
     }
 

@@ -3,17 +3,19 @@
 mod enqueue_users;
 mod fetch_pages;
 mod invocation;
+mod milestone;
 
 use crate::environment::Environment;
 use crate::queue::WorkQueue;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::StreamExt;
 use invocation::{Answer, Caller, Invocation};
+use milestone::{Milestone, milestone};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::SetOnce;
@@ -43,14 +45,8 @@ pub fn router(app: Arc<SetOnce<App>>) -> Router {
         .route("/", get(async || invocation::ready()))
         .route("/enqueue_users", post(enqueue_users))
         .route("/fetch_pages", post(fetch_pages))
-        .fallback(async || invocation::error(StatusCode::NOT_FOUND, "no such function", None))
-        .method_not_allowed_fallback(async || {
-            invocation::error(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "a function is invoked by POST",
-                None,
-            )
-        })
+        .fallback(no_function)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(app)
 }
 
@@ -58,52 +54,85 @@ pub fn router(app: Arc<SetOnce<App>>) -> Router {
 type Shared = State<Arc<SetOnce<App>>>;
 
 async fn enqueue_users(State(app): Shared, headers: HeaderMap, body: Body) -> Response {
-    respond(&headers, body, |_, caller| async move {
-        enqueue_users::run(app.wait().await, caller).await
-    })
-    .await
+    let run = |_, milestone: Arc<Milestone>| async move {
+        enqueue_users::run(app.wait().await, &milestone).await
+    };
+    respond("enqueue_users", &headers, body, run).await
 }
 
 async fn fetch_pages(State(app): Shared, headers: HeaderMap, body: Body) -> Response {
-    let run = |invocation, caller| async move {
-        fetch_pages::run(app.wait().await, invocation, caller).await
+    let run = |invocation, milestone: Arc<Milestone>| async move {
+        fetch_pages::run(app.wait().await, invocation, &milestone).await
     };
-    respond(&headers, body, run).await
+    respond("fetch_pages", &headers, body, run).await
+}
+
+/// The host asks for nothing else, unless a folder has a function that this program does not know.
+async fn no_function(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    refused(
+        StatusCode::NOT_FOUND,
+        "no such function",
+        (method, uri, headers),
+    )
+}
+
+async fn wrong_method(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let message = "a function is invoked by POST";
+    refused(
+        StatusCode::METHOD_NOT_ALLOWED,
+        message,
+        (method, uri, headers),
+    )
+}
+
+fn refused(
+    status: StatusCode,
+    message: &'static str,
+    (method, uri, headers): (Method, Uri, HeaderMap),
+) -> Response {
+    let caller = Caller::of(&headers);
+    tracing::warn!(
+        %method,
+        path = shortened(uri.path()),
+        invocation_id = caller.invocation_id,
+        trace_id = caller.trace_id,
+        "{message}"
+    );
+    invocation::error(status, message, &caller)
+}
+
+/// The beginning of what a stranger sent.
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(200)]
 }
 
 /// Runs an invocation as a task of its own: a caller that hangs up, or a panic, does not tear the work in the middle
 /// of an append. The caller learns a correlation id and nothing about the inside; the log has the rest under that id.
 async fn respond<F>(
+    function: &'static str,
     headers: &HeaderMap,
     body: Body,
-    run: impl FnOnce(Invocation, Caller) -> F,
+    run: impl FnOnce(Invocation, Arc<Milestone>) -> F,
 ) -> Response
 where
     F: Future<Output = anyhow::Result<Answer>> + Send + 'static,
 {
-    let caller = Caller::of(headers);
-    let trace_id = caller.trace_id.clone();
+    let milestone = Arc::new(Milestone::new(function, Caller::of(headers)));
     let invocation = read(body).await.and_then(|body| Invocation::parse(&body));
     let invocation = match invocation {
         Ok(invocation) => invocation,
         Err(reason) => {
-            tracing::error!(
-                reason,
-                invocation_id = caller.invocation_id,
-                trace_id,
-                "this is no invocation"
-            );
+            milestone!(error, &milestone, "this is no invocation", reason = reason);
             return invocation::error(
                 StatusCode::BAD_REQUEST,
                 "the body is no invocation",
-                trace_id.as_deref(),
+                &milestone.caller,
             );
         }
     };
-    let invocation_id = caller.invocation_id.clone();
     let work = tokio::spawn(tokio::time::timeout(
         INVOCATION_TIME_MAX,
-        run(invocation, caller),
+        run(invocation, Arc::clone(&milestone)),
     ));
     let failure = match work.await {
         Ok(Ok(Ok(answer))) => return answer.into_response(),
@@ -111,16 +140,16 @@ where
         Ok(Err(_)) => format!("it took longer than {} s", INVOCATION_TIME_MAX.as_secs()),
         Err(panic) => format!("it panicked: {panic}"),
     };
-    tracing::error!(
+    milestone!(
+        error,
+        &milestone,
+        "an invocation failed; the host will try again",
         error = failure,
-        invocation_id,
-        trace_id,
-        "an invocation failed; the host will try again"
     );
     invocation::error(
         StatusCode::INTERNAL_SERVER_ERROR,
         "the invocation failed",
-        trace_id.as_deref(),
+        &milestone.caller,
     )
 }
 

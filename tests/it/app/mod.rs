@@ -2,7 +2,9 @@
 
 mod bad_input;
 mod budget;
+mod callers;
 mod checker;
+mod conformance;
 mod delivery;
 mod enqueue;
 mod host_protocol;
