@@ -8,6 +8,7 @@ mod conformance;
 mod delivery;
 mod enqueue;
 mod host_protocol;
+mod operate;
 mod packaging;
 mod pipeline;
 mod startup;

@@ -14,6 +14,7 @@ pub(crate) mod checker;
 pub(crate) mod functions_host;
 pub(crate) mod gate;
 pub(crate) mod http;
+pub(crate) mod kql;
 pub(crate) mod local_world;
 pub(crate) mod moving;
 pub(crate) mod package;
