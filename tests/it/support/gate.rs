@@ -44,6 +44,11 @@ impl Gate {
         format!("http://{}/2.0/", self.address)
     }
 
+    /// How many connections have come so far.
+    pub(crate) fn connections(&self) -> usize {
+        *self.inside.borrow()
+    }
+
     /// Waits until so many connections have come since the start.
     pub(crate) async fn reached(&self, connections: usize) {
         let mut count = self.inside.subscribe();

@@ -18,8 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use self::payload::QueueFacts;
+pub(crate) use self::process::free_port;
 use self::process::{Output, Process, Stream};
 
 use super::azurite::Azurite;
@@ -92,7 +94,7 @@ impl HostBuilder {
     /// As [`HostBuilder::start`], for programs that should not start: the error holds the reason and all output.
     pub(crate) async fn try_start(self) -> Result<FunctionsHost, String> {
         let app = App::read(&self.root, &self.settings)?;
-        let port = process::free_port();
+        let port = free_port();
         let output = Arc::new(Output::default());
         let process = Process::start(&self.root, &app, &self.settings, port, &output)?;
         let ready = process.wait_until_ready(port).await;
@@ -212,6 +214,11 @@ impl FunctionsHost {
                 self.output.text()
             )
         })
+    }
+
+    /// The process that runs now.
+    pub(crate) fn pid(&self) -> Pid {
+        self.process.pid
     }
 
     /// How the program ended, if it has.
