@@ -19,6 +19,8 @@ FROM gcr.io/distroless/static-debian12:nonroot
 # checkov:skip=CKV_DOCKER_2:a command that ends has no health to check
 COPY --from=build /source/target/release/lastfm-archive /lastfm-archive
 COPY --from=build --chown=65532:65532 /data /data
+# The only place that is written to; with a root file system that is only read it stays writable.
+VOLUME /data
 USER 65532:65532
 ENTRYPOINT ["/lastfm-archive"]
 CMD ["--help"]

@@ -36,6 +36,20 @@ if [ -z "$binary" ]; then
         binary=$target_dir/release/lastfm-archive
     fi
 fi
+# What is called static is static: there is no loader to ask for, so it runs on any Linux, and in an image without one.
+case $target in *-musl*)
+    python3 - "$binary" <<'PYTHON'
+import struct, sys
+
+elf = open(sys.argv[1], "rb").read()
+offset, (size, count) = struct.unpack_from("<Q", elf, 32)[0], struct.unpack_from("<HH", elf, 54)
+kinds = [struct.unpack_from("<I", elf, offset + size * number)[0] for number in range(count)]
+INTERPRETER = 3
+if elf[:5] != b"\x7fELF\x02" or INTERPRETER in kinds:
+    sys.exit(f"package.sh: `{sys.argv[1]}` is not a static program")
+PYTHON
+    ;;
+esac
 [ -f "$binary" ] || { echo "package.sh: there is no binary \`$binary\`" >&2; exit 1; }
 
 # A fixed list: nothing else ever gets into the zip, above all not local.settings.json.

@@ -11,6 +11,7 @@ mod host_protocol;
 mod memory;
 mod operate;
 mod packaging;
+mod panics;
 mod pipeline;
 mod process;
 mod startup;

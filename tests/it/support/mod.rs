@@ -22,4 +22,5 @@ pub(crate) mod program;
 pub(crate) mod proxy;
 pub(crate) mod raw_http;
 pub(crate) mod storage;
+pub(crate) mod unprivileged;
 pub(crate) mod world;
