@@ -41,11 +41,12 @@ case $target in *-musl*)
     python3 - "$binary" <<'PYTHON'
 import struct, sys
 
-elf = open(sys.argv[1], "rb").read()
-offset, (size, count) = struct.unpack_from("<Q", elf, 32)[0], struct.unpack_from("<HH", elf, 54)
-kinds = [struct.unpack_from("<I", elf, offset + size * number)[0] for number in range(count)]
-INTERPRETER = 3
-if elf[:5] != b"\x7fELF\x02" or INTERPRETER in kinds:
+elf, INTERPRETER = open(sys.argv[1], "rb").read(), 3
+static = elf[:5] == b"\x7fELF\x02"
+if static:
+    (offset,), (size, count) = struct.unpack_from("<Q", elf, 32), struct.unpack_from("<HH", elf, 54)
+    static = INTERPRETER not in [struct.unpack_from("<I", elf, offset + size * number)[0] for number in range(count)]
+if not static:
     sys.exit(f"package.sh: `{sys.argv[1]}` is not a static program")
 PYTHON
     ;;
