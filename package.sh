@@ -36,6 +36,7 @@ if [ -z "$binary" ]; then
         binary=$target_dir/release/lastfm-archive
     fi
 fi
+[ -f "$binary" ] || { echo "package.sh: there is no binary \`$binary\`" >&2; exit 1; }
 # What is called static is static: there is no loader to ask for, so it runs on any Linux, and in an image without one.
 case $target in *-musl*)
     python3 - "$binary" <<'PYTHON'
@@ -51,7 +52,6 @@ if not static:
 PYTHON
     ;;
 esac
-[ -f "$binary" ] || { echo "package.sh: there is no binary \`$binary\`" >&2; exit 1; }
 
 # A fixed list: nothing else ever gets into the zip, above all not local.settings.json.
 files=(host.json lastfm-archive)
