@@ -102,9 +102,7 @@ async fn a_panic_in_an_invocation_is_that_invocation_s_failure_and_nobody_else_s
     let mut other = Connection::open(address).await;
     let tick = request("enqueue_users", r#"{"Data":{"timer":null}}"#);
     let ticking = tokio::spawn(async move { other.ask(&tick).await });
-    tokio::time::timeout(PATIENCE, queues.reached(1))
-        .await
-        .unwrap();
+    queues.reached(1).await;
 
     // What started the program, and what reads its certificates, has ended: the next thread would be the only other one.
     one_thread_left(child.id()).await;

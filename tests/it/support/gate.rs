@@ -2,9 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+
+/// Longer than anything here may take; nothing is decided by it.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A closed or open door; it lives as long as the test's runtime.
 pub(crate) struct Gate {
@@ -49,10 +53,13 @@ impl Gate {
         *self.inside.borrow()
     }
 
-    /// Waits until so many connections have come since the start.
+    /// Waits until so many connections have come since the start; fails the test when they never do.
     pub(crate) async fn reached(&self, connections: usize) {
         let mut count = self.inside.subscribe();
-        count.wait_for(|count| *count >= connections).await.unwrap();
+        let reached = count.wait_for(|count| *count >= connections);
+        let waited = tokio::time::timeout(PATIENCE, reached).await;
+        let problem = || format!("{} of {connections} connections came", self.connections());
+        waited.unwrap_or_else(|_| panic!("{}", problem())).unwrap();
     }
 
     /// Lets everybody through to this service, those who wait and those who come later.
