@@ -5,8 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The program under test.
-const BINARY: &str = env!("CARGO_BIN_EXE_lastfm-archive");
+/// The program under test: what cargo has just built, or what `BINARY_UNDER_TEST` names, for example the program of a release.
+pub(crate) fn binary() -> PathBuf {
+    let named = std::env::var_os("BINARY_UNDER_TEST");
+    let binary = named.map_or(env!("CARGO_BIN_EXE_lastfm-archive").into(), PathBuf::from);
+    let found = binary.canonicalize();
+    found.unwrap_or_else(|error| panic!("`{}`: {error}", binary.display()))
+}
 
 /// The folder with `host.json`, the functions and the program, made once for each run of the tests.
 pub(crate) fn packaged_app() -> &'static Path {
@@ -29,15 +34,19 @@ fn lay_out(folder: &Path) {
     if folder.exists() {
         fs::remove_dir_all(folder).unwrap();
     }
+    let binary = binary();
     let output = Command::new("./package.sh")
-        .args(["--binary", BINARY, "--out"])
+        .arg("--binary")
+        .arg(&binary)
+        .arg("--out")
         .arg(folder)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("`package.sh` does not start");
     assert!(
         output.status.success(),
-        "`package.sh --binary {BINARY} --out {}` failed: {}{}",
+        "`package.sh --binary {} --out {}` failed: {}{}",
+        binary.display(),
         folder.display(),
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),

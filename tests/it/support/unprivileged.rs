@@ -27,8 +27,7 @@ impl Cell {
         for folder in ["bin", "data", "nowhere"] {
             fs::create_dir(cell.path(folder)).unwrap();
         }
-        let binary = cell.path("bin/lastfm-archive");
-        fs::copy(env!("CARGO_BIN_EXE_lastfm-archive"), &binary).unwrap();
+        fs::copy(super::package::binary(), cell.path("bin/lastfm-archive")).unwrap();
         if is_root() {
             chown(cell.path("data"), Some(USER), Some(USER)).unwrap();
         }
