@@ -1,7 +1,7 @@
 //! The queue trigger: one work item, and what has to be put on the queue after it.
 
 use super::App;
-use super::invocation::{Answer, Invocation};
+use super::invocation::{Answer, Interrupted, Invocation};
 use super::milestone::{Milestone, milestone};
 use crate::fetch_pages::{self, FetchPages, Outcome};
 use crate::queue::Poison;
@@ -39,10 +39,10 @@ pub(super) async fn run(
     if let Some((next, delay)) = next {
         app.queue.send(next, delay).await?;
     }
-    log(milestone, &outcome);
     if matches!(outcome, Outcome::Interrupted) {
-        anyhow::bail!("the process is about to end");
+        return Err(Interrupted.into());
     }
+    log(milestone, &outcome);
     Ok(Answer(format!(
         "{}: {} plays archived, {}",
         item.user,
@@ -87,9 +87,8 @@ fn log(milestone: &Milestone, outcome: &Outcome) {
                 delay_s = delay.as_secs(),
             );
         }
-        Outcome::Interrupted => {
-            milestone!(info, milestone, "work item interrupted", outcome = words);
-        }
+        // Told with its answer, which is a failure.
+        Outcome::Interrupted => {}
         Outcome::GaveUp(reason) => {
             milestone!(
                 warn,

@@ -100,6 +100,11 @@ impl IntoResponse for Answer {
     }
 }
 
+/// A failure on purpose: the process is told to end, and another one shall do the work.
+#[derive(Debug, thiserror::Error)]
+#[error("the process is about to end")]
+pub(super) struct Interrupted;
+
 /// The readiness probe: answered at once, whatever else goes on.
 pub(super) fn ready() -> Response {
     Json(json!({ "status": "ready", "version": env!("CARGO_PKG_VERSION") })).into_response()

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::StreamExt;
-use invocation::{Answer, Caller, Invocation};
+use invocation::{Answer, Caller, Interrupted, Invocation};
 use milestone::{Milestone, milestone};
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,6 +136,14 @@ where
     ));
     let failure = match work.await {
         Ok(Ok(Ok(answer))) => return answer.into_response(),
+        Ok(Ok(Err(error))) if error.is::<Interrupted>() => {
+            milestone!(
+                info,
+                &milestone,
+                "work item interrupted; the host will try again",
+            );
+            return failed(&milestone);
+        }
         Ok(Ok(Err(error))) => format!("{error:#}"),
         Ok(Err(_)) => format!("it took longer than {} s", INVOCATION_TIME_MAX.as_secs()),
         Err(panic) => format!("it panicked: {panic}"),
@@ -146,9 +154,14 @@ where
         "an invocation failed; the host will try again",
         error = failure,
     );
+    failed(&milestone)
+}
+
+fn failed(milestone: &Milestone) -> Response {
+    let message = "the invocation failed";
     invocation::error(
         StatusCode::INTERNAL_SERVER_ERROR,
-        "the invocation failed",
+        message,
         &milestone.caller,
     )
 }

@@ -7,8 +7,9 @@ use fake_lastfm::Fault;
 use serde_json::{Value, json};
 
 use crate::support::azurite::ACCOUNT_KEY;
+use crate::support::gate::Gate;
 use crate::support::kql;
-use crate::support::world::{World, WorldBuilder, history, lastfm_with, now_ms, rj};
+use crate::support::world::{World, WorldBuilder, history, lastfm_with, log_lines_at, now_ms, rj};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -117,6 +118,26 @@ async fn of_failures() -> Vec<String> {
     lines(&world)
 }
 
+async fn of_an_end() -> Vec<String> {
+    let gate = Gate::closed().await;
+    let world = rj(10)
+        .set("LASTFM_API_URL", gate.lastfm_url())
+        .start()
+        .await;
+    let work = world.host.admin_run("fetch_pages", r#"{"user":"rj"}"#);
+    let end = async {
+        gate.reached(1).await;
+        world.host.terminate();
+        world.host.wait_for_exit().await
+    };
+    let (run, status) = tokio::join!(work, end);
+    run.expect_failure();
+    assert_eq!(status.code(), Some(0));
+    // An end on purpose wakes nobody.
+    assert_eq!(log_lines_at(&world.host, "ERROR"), [Value::Null; 0]);
+    lines(&world)
+}
+
 async fn of_an_unresolved_key() -> Vec<String> {
     let reference = "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/lastfm)";
     let problem = rj(0).set("LASTFM_API_KEY", reference).start_problem().await;
@@ -125,14 +146,15 @@ async fn of_an_unresolved_key() -> Vec<String> {
 
 /// Every line that the page and the queries know of.
 async fn every_line() -> Vec<String> {
-    let (day, refusals, trouble, failures, key) = tokio::join!(
+    let (day, refusals, trouble, failures, end, key) = tokio::join!(
         of_a_good_day(),
         of_refusals(),
         of_trouble(),
         of_failures(),
+        of_an_end(),
         of_an_unresolved_key()
     );
-    [day, refusals, trouble, failures, key].concat()
+    [day, refusals, trouble, failures, end, key].concat()
 }
 
 /// The rows of the page's table with this head, each a list of its cells.
