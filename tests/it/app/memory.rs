@@ -30,7 +30,7 @@ async fn empty_storage() -> String {
 
 async fn storage(method: Method, uri: Uri) -> Response {
     let (status, xml) = if method == Method::GET && uri.path().contains("scrobbles") {
-        let list = r#"<EnumerationResults><Blobs></Blobs><NextMarker /></EnumerationResults>"#;
+        let list = "<EnumerationResults><Blobs></Blobs><NextMarker /></EnumerationResults>";
         (StatusCode::OK, list)
     } else {
         let message = "<QueueMessagesList><QueueMessage><MessageId>m</MessageId><InsertionTime>Mon, 23 Nov 2026 18:00:00 GMT</InsertionTime><ExpirationTime>Mon, 30 Nov 2026 18:00:00 GMT</ExpirationTime><PopReceipt>r</PopReceipt><TimeNextVisible>Mon, 23 Nov 2026 18:00:00 GMT</TimeNextVisible></QueueMessage></QueueMessagesList>";

@@ -286,7 +286,7 @@ fn a_query_that_finds_nothing_is_told() {
     let both = r#"AppTraces | where Message has "work item" and Message has "listening""#;
     assert!(!problems(both).is_empty(), "no line has both");
     let any = r#"AppTraces | where Message has_any ("work item", "listening") | project line.port, line.user"#;
-    assert_eq!(problems(&any.replace("line.port", "line.port")), [""; 0]);
+    assert_eq!(problems(any), [""; 0]);
     let other = r#"union (AppTraces | where Message has "listening" | project line.port), (AZKVAuditLogs | where Id has "x")"#;
     assert_eq!(problems(other), [""; 0], "other tables have other words");
 }
