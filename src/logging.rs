@@ -21,7 +21,8 @@ pub fn to_stdout_as_json(lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), 
     let lines = fmt::layer()
         .json()
         .flatten_event(true)
-        .with_current_span(false)
+        // The invocation in which a line was written, if any.
+        .with_current_span(true)
         .with_span_list(false)
         .with_writer(io::stdout);
     let _ = Registry::default().with(filter).with(lines).try_init();

@@ -20,7 +20,7 @@ pub(super) async fn run(app: &App, milestone: &Milestone) -> anyhow::Result<Answ
     let users = &environment.settings.users;
     let mut sends = Vec::new();
     for user in users {
-        sends.push(send(app, user, to, milestone));
+        sends.push(send(app, user, to));
     }
     // Every user is tried before a failure is told: one bad moment must not cost the others a day.
     let sent: Vec<_> = futures::stream::iter(sends)
@@ -39,15 +39,9 @@ pub(super) async fn run(app: &App, milestone: &Milestone) -> anyhow::Result<Answ
     Ok(Answer(format!("{} users enqueued", users.len())))
 }
 
-async fn send(app: &App, user: &User, to: i64, milestone: &Milestone) -> anyhow::Result<()> {
+async fn send(app: &App, user: &User, to: i64) -> anyhow::Result<()> {
     let item = FetchPages::of(user.name.clone(), Some(to));
-    let sent = app.queue.send(&item, Duration::ZERO).await;
-    sent.inspect_err(|error| {
-        tracing::warn!(
-            user = %user.name,
-            error = format!("{error:#}"),
-            trace_id = milestone.caller.trace_id,
-            "a user was not enqueued"
-        );
+    app.queue.send(&item, Duration::ZERO).await.inspect_err(|error| {
+        tracing::warn!(user = %user.name, error = format!("{error:#}"), "a user was not enqueued");
     })
 }

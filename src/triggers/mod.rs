@@ -19,6 +19,7 @@ use milestone::{Milestone, milestone};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::SetOnce;
+use tracing::Instrument;
 
 /// Largest body that is kept. A message has 64 KiB; with the host's escaping and metadata it stays well below 1 MB.
 const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -130,10 +131,10 @@ where
             );
         }
     };
-    let work = tokio::spawn(tokio::time::timeout(
-        INVOCATION_TIME_MAX,
-        run(invocation, Arc::clone(&milestone)),
-    ));
+    // Every line from inside is found under the id, too.
+    let span = tracing::error_span!("invocation", trace_id = milestone.caller.trace_id);
+    let run = run(invocation, Arc::clone(&milestone)).instrument(span);
+    let work = tokio::spawn(tokio::time::timeout(INVOCATION_TIME_MAX, run));
     let failure = match work.await {
         Ok(Ok(Ok(answer))) => return answer.into_response(),
         Ok(Ok(Err(error))) if error.is::<Interrupted>() => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use fake_lastfm::Fault;
 use serde_json::{Value, json};
 
 use crate::support::azurite::ACCOUNT_KEY;
@@ -172,13 +173,31 @@ async fn the_line_of_a_failed_work_item_has_every_field_of_one_that_is_done() {
     let body = queue_invocation(r#"{"user":"rj"}"#);
     let refusal = refused(&world.host, "POST", "/fetch_pages", &[], body).await;
     for field in done.as_object().unwrap().keys() {
-        let is_other = ["invocation_id", "outcome"].contains(&field.as_str());
+        let is_other = ["invocation_id", "outcome", "span"].contains(&field.as_str());
         let has = refusal.logged.get(field).is_some();
         assert!(has || is_other, "{field} in {}", refusal.logged);
     }
     assert_eq!(refusal.logged["user"], "rj");
     assert_eq!(refusal.logged["dequeue_count"], 4);
     assert_eq!(refusal.logged["requests"], 0);
+}
+
+#[tokio::test]
+async fn every_line_from_inside_an_invocation_is_found_under_its_id() {
+    let world = rj(50).set("LASTFM_REQUESTS_PER_SECOND", "40").start().await;
+    world
+        .lastfm
+        .with(|lastfm| lastfm.faults.push(Fault::error(29)));
+    let run = world.host.admin_run("fetch_pages", r#"{"user":"rj"}"#);
+    run.await.expect_success();
+    let lines = log_lines(&world.host);
+    let end = lines.iter().find(|line| line.get("outcome").is_some());
+    let trace_id = &end.unwrap()["trace_id"];
+    let pause = lines
+        .iter()
+        .find(|line| line["message"] == "every instance pauses");
+    let pause = pause.unwrap();
+    assert_eq!(&pause["span"]["trace_id"], trace_id, "{pause}");
 }
 
 #[tokio::test]

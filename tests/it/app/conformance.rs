@@ -118,6 +118,10 @@ impl Vector {
             };
             assert!(logged.iter().any(has), "{name}: no {wanted} in {logged:#?}");
         }
+        // One line for each, and it is the last word.
+        let of_trace = logged.iter().filter(|line| line["trace_id"] == TRACE);
+        let ends = if self.head == "GET /" { 0 } else { deliveries };
+        assert_eq!(of_trace.count(), ends, "{name}: {logged:#?}");
         assert_eq!(world.host.stderr(), [""; 0], "{name}");
         if self.lines("archived").is_empty() {
             assert_eq!(world.archive().list("").await, [], "{name}");
