@@ -29,8 +29,14 @@ pub const PAUSE_MAX: Duration = Duration::from_mins(15);
 /// A budget further ahead than this was written by a broken clock: nothing here ever reserves so far.
 const AHEAD_MAX_MS: i64 = 60 * 60 * 1_000;
 
+/// About so much is reserved at a time.
+const PORTION_MS: i64 = 1_000;
+
 /// The longest lead of a reservation: slower storage than this is trouble of its own.
 const LEAD_MAX_MS: i64 = 2_000;
+
+/// How far clocks that nobody corrects may differ, and somewhat more.
+const CLOCKS_DIFFER_MS: i64 = 6_000;
 
 /// The budget of one Last.fm key.
 pub struct Budget {
@@ -65,6 +71,15 @@ pub struct Busy {
     pub wait: Duration,
 }
 
+/// Why no request may start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Come back later.
+    Busy(Busy),
+    /// No free interval begins before the deadline.
+    Late,
+}
+
 impl Budget {
     /// A budget for one process. `rate` is in requests per second; 0 means no limit.
     pub fn in_memory(rate: f64, clock: Clock) -> Self {
@@ -89,18 +104,34 @@ impl Budget {
         }
     }
 
-    /// Reserves the next `count` free intervals, unless they lie too far ahead.
-    async fn reserve(&self, interval_ms: i64, count: u32) -> anyhow::Result<Result<Portion, Busy>> {
+    /// Reserves the next `count` free intervals, unless they lie too far ahead. None that begins later than `left` from
+    /// now is reserved: nobody would use it, and nobody else could.
+    async fn reserve(
+        &self,
+        interval_ms: i64,
+        count: u32,
+        left: Duration,
+    ) -> anyhow::Result<Result<Portion, Refusal>> {
         let asked_ms = self.clock.now_ms();
         let lead_ms = self.lead_ms.load(Ordering::Relaxed);
         let advance = |free_at_ms: i64| {
             // The clock is asked after the budget was read, for its answer may have corrected it.
             let now_ms = self.clock.now_ms();
-            let start_ms = believable(free_at_ms, now_ms).max(now_ms + lead_ms);
+            let free_at_ms = believable(free_at_ms, now_ms);
+            if free_at_ms > now_ms + reach_ms(interval_ms) {
+                self.paused_until_ms
+                    .fetch_max(free_at_ms, Ordering::Relaxed);
+            }
+            let start_ms = free_at_ms.max(now_ms + lead_ms);
             let wait = duration_of_ms(start_ms - now_ms);
             if wait > WAIT_MAX {
-                return Err(Busy { wait });
+                return Err(Refusal::Busy(Busy { wait }));
             }
+            let Some(spare) = left.checked_sub(wait) else {
+                return Err(Refusal::Late);
+            };
+            let usable = milliseconds(spare) / interval_ms + 1;
+            let count = count.min(u32::try_from(usable).unwrap_or(u32::MAX));
             Ok((
                 start_ms + i64::from(count) * interval_ms,
                 Portion { start_ms, count },
@@ -138,12 +169,18 @@ impl Budget {
             }
             Store::Blob(blob, gate) => {
                 let _turn = gate.lock().await;
-                let paused = blob.update(|free_at_ms| Ok::<_, Busy>((advance(free_at_ms), ())));
+                let paused = blob.update(|free_at_ms| Ok::<_, Refusal>((advance(free_at_ms), ())));
                 let _never_busy = paused.await.context("cannot make every instance pause")?;
             }
         }
         Ok(pause)
     }
+}
+
+/// How far ahead reservations can move the budget. What lies further ahead is a pause that another instance has begun:
+/// from then on nothing that this process still has reserved is used.
+fn reach_ms(interval_ms: i64) -> i64 {
+    milliseconds(WAIT_MAX) + interval_ms.max(PORTION_MS) + LEAD_MAX_MS + CLOCKS_DIFFER_MS
 }
 
 /// The number that was read, unless a broken clock has written it.
