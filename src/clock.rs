@@ -2,8 +2,8 @@
 //!
 //! Deciding code never asks for the time: it is given seconds. Only the rim holds a [`Clock`].
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A difference to the storage's clock up to this many milliseconds is tolerated.
@@ -16,6 +16,7 @@ const TOLERATED_SKEW_MS: i64 = 2_000;
 pub struct Clock {
     source: Source,
     correction_ms: Arc<AtomicI64>,
+    skew: Arc<Mutex<Option<Skew>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -23,6 +24,44 @@ enum Source {
     System,
     /// Tokio's clock, which tests pause and move: the time at the instant of creation, and that instant.
     Tokio(i64, tokio::time::Instant),
+}
+
+/// How far the storage's clock is ahead of this machine's, in milliseconds, as far as its answers tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Skew {
+    least_ms: i64,
+    most_ms: i64,
+}
+
+impl Skew {
+    /// By one answer. The service wrote `date`, which has whole seconds, between these moments of this machine's clock.
+    fn of(date: i64, before_ms: i64, after_ms: i64) -> Self {
+        Self {
+            least_ms: date * 1_000 - after_ms,
+            most_ms: date * 1_000 + 999 - before_ms,
+        }
+    }
+
+    /// By one more answer. One that contradicts those before begins anew: somebody has set a clock.
+    fn and(self, latest: Self) -> Self {
+        let both = Self {
+            least_ms: self.least_ms.max(latest.least_ms),
+            most_ms: self.most_ms.min(latest.most_ms),
+        };
+        if both.least_ms <= both.most_ms {
+            both
+        } else {
+            latest
+        }
+    }
+
+    fn correction_ms(self) -> i64 {
+        if self.least_ms > TOLERATED_SKEW_MS || self.most_ms < -TOLERATED_SKEW_MS {
+            i64::midpoint(self.least_ms, self.most_ms)
+        } else {
+            0
+        }
+    }
 }
 
 impl Clock {
@@ -40,6 +79,7 @@ impl Clock {
         Self {
             source,
             correction_ms: Arc::new(AtomicI64::new(0)),
+            skew: Arc::default(),
         }
     }
 
@@ -54,28 +94,28 @@ impl Clock {
     }
 
     /// Learns from the storage's `Date` header (seconds since 1970) how far this machine's clock is off.
-    /// `before_ms` and `after_ms` are this clock's time of the request and of its answer: the service wrote the date
-    /// in between.
+    /// `before_ms` and `after_ms` are [`Clock::own_ms`] at the request and at its answer: the service wrote the date
+    /// in between. Uncorrected, because the answer to another request may correct the clock meanwhile.
     ///
-    /// Every instance corrects by the same storage account, so all of them agree on the request budget.
+    /// Every instance corrects by the same storage account, so all of them agree on the request budget. One answer tells
+    /// the storage's time to a second; each further one, at another fraction of it, narrows that.
     pub fn observe(&self, date: i64, before_ms: i64, after_ms: i64) {
-        // The header has whole seconds.
-        let (earliest_ms, latest_ms) = (date * 1_000, date * 1_000 + 999);
-        let skew_ms = if latest_ms < before_ms - TOLERATED_SKEW_MS {
-            latest_ms - before_ms
-        } else if earliest_ms > after_ms + TOLERATED_SKEW_MS {
-            earliest_ms - after_ms
-        } else {
-            return;
-        };
-        tracing::warn!(
-            skew_ms,
-            "this machine's clock differs from the storage's: the storage's is used"
-        );
-        self.correction_ms.fetch_add(skew_ms, Ordering::Relaxed);
+        let latest = Skew::of(date, before_ms, after_ms);
+        let mut skew = self.skew.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = skew.map_or(latest, |known| known.and(latest));
+        *skew = Some(known);
+        let correction_ms = known.correction_ms();
+        let before_ms = self.correction_ms.swap(correction_ms, Ordering::Relaxed);
+        if (correction_ms - before_ms).abs() > TOLERATED_SKEW_MS {
+            tracing::warn!(
+                skew_ms = correction_ms,
+                "this machine's clock differs from the storage's: the storage's is used"
+            );
+        }
     }
 
-    fn own_ms(&self) -> i64 {
+    /// Milliseconds since 1970 by this machine's clock.
+    pub(crate) fn own_ms(&self) -> i64 {
         match self.source {
             Source::System => system_ms(),
             Source::Tokio(start_ms, instant) => start_ms + milliseconds(instant.elapsed()),
@@ -110,20 +150,50 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_is_off_follows_the_storage_s() {
         let clock = Clock::following_tokio(1_030_000);
-        clock.observe(1_000, clock.now_ms(), clock.now_ms());
-        assert_eq!(clock.now_ms(), 1_000_999);
-        clock.observe(1_060, clock.now_ms(), clock.now_ms());
+        clock.observe(1_000, clock.own_ms(), clock.own_ms());
+        assert_eq!(clock.now(), 1_000);
+        // Somebody sets one of the clocks.
+        clock.observe(1_060, clock.own_ms(), clock.own_ms());
         assert_eq!(clock.now(), 1_060);
+        clock.observe(1_030, clock.own_ms(), clock.own_ms());
+        assert_eq!(clock.now_ms(), 1_030_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_that_are_under_way_together_correct_once() {
+        let clock = Clock::following_tokio(1_030_000);
+        for _ in 0..3 {
+            clock.observe(1_000, 1_030_000, 1_030_010);
+        }
+        assert_eq!(clock.now(), 1_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_answer_at_another_fraction_of_a_second_tells_the_time_more_exactly() {
+        let clock = Clock::following_tokio(1_030_000);
+        for _ in 0..40 {
+            let storage_ms = clock.own_ms() - 29_640;
+            let before_ms = clock.own_ms();
+            tokio::time::advance(Duration::from_millis(12)).await;
+            clock.observe(storage_ms.div_euclid(1_000), before_ms, clock.own_ms());
+            tokio::time::advance(Duration::from_millis(371)).await;
+        }
+        let off_ms = clock.now_ms() - (clock.own_ms() - 29_640);
+        assert!(off_ms.abs() <= 20, "{off_ms}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_answer_and_two_seconds_are_no_skew() {
-        let clock = Clock::following_tokio(1_000_000);
         // The date was written at once, the answer took ten seconds; and the other way round.
-        clock.observe(1_000, 1_000_000, 1_010_000);
-        clock.observe(1_010, 1_000_000, 1_010_000);
-        clock.observe(998, 1_000_000, 1_000_000);
-        clock.observe(1_002, 1_000_000, 1_000_000);
-        assert_eq!(clock.now_ms(), 1_000_000);
+        for (date, after_ms) in [
+            (1_000, 1_010_000),
+            (1_010, 1_010_000),
+            (998, 1_000_000),
+            (1_002, 1_000_000),
+        ] {
+            let clock = Clock::following_tokio(1_000_000);
+            clock.observe(date, 1_000_000, after_ms);
+            assert_eq!(clock.now_ms(), 1_000_000);
+        }
     }
 }

@@ -123,14 +123,14 @@ impl Policy for ObserveDate {
         request: &mut Request,
         next: &[Arc<dyn Policy>],
     ) -> PolicyResult {
-        let before_ms = self.0.now_ms();
+        let before_ms = self.0.own_ms();
         let answer = next[0].send(context, request, &next[1..]).await?;
         let date = answer
             .headers()
             .get_optional_str(&HeaderName::from_static("date"))
             .and_then(http_date);
         if let Some(date) = date {
-            self.0.observe(date, before_ms, self.0.now_ms());
+            self.0.observe(date, before_ms, self.0.own_ms());
         }
         Ok(answer)
     }
