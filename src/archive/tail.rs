@@ -70,8 +70,9 @@ impl Tail {
             .rev()
             .take_while(|file| file.name.month == last.name.month)
         {
+            // A file that cannot be read for the moment is no file that cannot be trusted.
             let goes_on = read_backwards(archive, file, &mut standing)
-                .await
+                .await?
                 .with_context(|| explain(file))?;
             if !goes_on {
                 break;
@@ -108,36 +109,19 @@ struct Line {
 }
 
 /// Collects the plays at the newest second from the end of one file. True when the whole file is of that
-/// second, so that it may go on in the part before.
+/// second, so that it may go on in the part before. The outer error is the store's, the inner one the file's.
 async fn read_backwards(
     archive: &Archive,
     file: &DataFile,
     standing: &mut Standing,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<anyhow::Result<bool>> {
     let mut start = file.length;
     let mut unread: Vec<u8> = Vec::new();
     loop {
-        // Lines from the back; the first one in hand may be cut off in front, unless the file starts there.
-        while let Some(line_start) = last_line_start(&unread, start == 0) {
-            let line = &unread[line_start..];
-            let Some(text) = line.strip_suffix(b"\n") else {
-                bail!("it does not end with a line feed")
-            };
-            let Line { uts, id } =
-                serde_json::from_slice(text).context("its last line is no scrobble")?;
-            let id =
-                PlayId::from_hex(&id).context("the `id` of its last line is not 32 hex digits")?;
-            if *standing.newest.get_or_insert(uts) != uts {
-                return Ok(false);
-            }
-            standing.held.insert(id);
-            unread.truncate(line_start);
-        }
-        if start == 0 {
-            return Ok(true);
-        }
-        if unread.len() as u64 > LINE_BYTES_MAX {
-            bail!("its last line is longer than {LINE_BYTES_MAX} bytes");
+        match collect(&mut unread, start == 0, standing) {
+            Ok(false) if start > 0 => {}
+            Ok(reached_older) => return Ok(Ok(!reached_older)),
+            Err(error) => return Ok(Err(error)),
         }
         let chunk_start = start.saturating_sub(CHUNK_BYTES);
         let mut chunk = Vec::from(archive.read(&file.name, chunk_start..start).await?);
@@ -145,6 +129,29 @@ async fn read_backwards(
         unread = chunk;
         start = chunk_start;
     }
+}
+
+/// Collects the plays at the newest second as far as lines are in hand. True when a line of an older second is reached.
+fn collect(unread: &mut Vec<u8>, whole: bool, standing: &mut Standing) -> anyhow::Result<bool> {
+    // Lines from the back; the first one in hand may be cut off in front, unless the file starts there.
+    while let Some(line_start) = last_line_start(unread, whole) {
+        let line = &unread[line_start..];
+        let Some(text) = line.strip_suffix(b"\n") else {
+            bail!("it does not end with a line feed")
+        };
+        let Line { uts, id } =
+            serde_json::from_slice(text).context("its last line is no scrobble")?;
+        let id = PlayId::from_hex(&id).context("the `id` of its last line is not 32 hex digits")?;
+        if *standing.newest.get_or_insert(uts) != uts {
+            return Ok(true);
+        }
+        standing.held.insert(id);
+        unread.truncate(line_start);
+    }
+    if unread.len() as u64 > LINE_BYTES_MAX {
+        bail!("its last line is longer than {LINE_BYTES_MAX} bytes");
+    }
+    Ok(false)
 }
 
 /// Where the last line of `bytes` starts, if it is there from its start on.
