@@ -6,6 +6,8 @@ mod checker;
 mod delivery;
 mod enqueue;
 mod host_protocol;
+mod kills;
+mod lossy_storage;
 mod packaging;
 mod pipeline;
 mod startup;
