@@ -3,12 +3,15 @@
 mod bad_input;
 mod budget;
 mod checker;
+mod clocks;
 mod delivery;
 mod enqueue;
+mod fairness;
 mod host_protocol;
 mod kills;
 mod lossy_storage;
 mod packaging;
+mod pauses;
 mod pipeline;
 mod startup;
 mod trouble;
