@@ -138,11 +138,16 @@ pub(crate) fn deliver(shared: &Shared, worker: &Worker, message: Message) {
             let world = &mut *guard;
             world.say(&worker.name, format!("{delivery} taken: {text}"));
             let count = message.dequeue_count;
+            // What is no work item asks for nothing.
+            let is_bad = |bad: &String| serde_json::from_str(bad).ok() == item;
+            let work = item
+                .as_ref()
+                .filter(|_| !world.bad_messages.iter().any(is_bad));
             world.witness.delivered(
                 &worker.name,
                 message.id,
                 count,
-                item.as_ref(),
+                work,
                 worker.block_bytes,
                 &world.blobs,
             );

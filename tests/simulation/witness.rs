@@ -1,6 +1,7 @@
 //! Watches the wire while the program runs: what must never happen, not even for a moment.
 
 use crate::blobs::{Blobs, Call};
+use azure_core::http::Url;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::task::{Id, try_id};
@@ -19,6 +20,8 @@ struct Delivery {
     /// another message.
     task: Option<Id>,
     message: u64,
+    /// Of the names of its user's files.
+    prefix: String,
     /// Delivered for the first time although the archive had passed the place where it was planned: it may not cost
     /// a single request.
     stale: bool,
@@ -56,7 +59,7 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
-    /// A process gets a message.
+    /// A process gets a message; `item` is nothing when that is no work item.
     pub(crate) fn delivered(
         &mut self,
         worker: &str,
@@ -80,6 +83,7 @@ impl Witness {
             worker: worker.to_owned(),
             task: None,
             message,
+            prefix: format!("user={}/", user.unwrap_or_default().to_lowercase()),
             stale,
             heals: window.filter(|_| passed && redelivered && !is_last_attempt),
             requests: 0,
@@ -97,13 +101,17 @@ impl Witness {
         deliveries.find(|delivery| delivery.task == Some(task))
     }
 
-    /// A process calls somebody outside. With its first call a work item asks what there is.
-    pub(crate) fn called(&mut self, worker: &str, is_listing: bool) {
-        if is_listing && self.in_hand().is_none() {
-            let mut deliveries = self.deliveries.iter_mut();
-            let new =
-                deliveries.find(|delivery| delivery.task.is_none() && delivery.worker == worker);
-            if let Some(delivery) = new {
+    /// A process calls somebody outside. With its first call a work item asks what there is of its user.
+    pub(crate) fn called(&mut self, worker: &str, url: &Url) {
+        if self.in_hand().is_none() {
+            let prefix = url.query_pairs().find(|(name, _)| name == "prefix");
+            let is_its = |delivery: &&mut Delivery| {
+                let prefix = prefix.as_ref().map(|(_, prefix)| &**prefix);
+                delivery.task.is_none()
+                    && delivery.worker == worker
+                    && prefix == Some(&delivery.prefix)
+            };
+            if let Some(delivery) = self.deliveries.iter_mut().find(is_its) {
                 delivery.task = try_id();
             }
         }
