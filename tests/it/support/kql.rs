@@ -100,10 +100,18 @@ fn read_part(part: &[Token]) -> Rows {
         fields: BTreeSet::new(),
     };
     let mut in_where = false;
+    // Open parentheses of a `strcat(…)`: what stands there is said by the query.
+    let mut building = None;
     for (at, token) in part.iter().enumerate() {
         let word = |ahead: usize| match part.get(at + ahead) {
             Some(Token::Word(word)) => word.as_str(),
             _ => "",
+        };
+        building = match (token, building) {
+            (Token::Word(name), None) if name == "strcat" => Some(0),
+            (Token::Sign('('), Some(open)) => Some(open + 1),
+            (Token::Sign(')'), Some(open)) => Some(open - 1).filter(|open| *open > 0),
+            (_, building) => building,
         };
         match token {
             Token::Sign('|') => in_where = word(1) == "where",
@@ -120,7 +128,7 @@ fn read_part(part: &[Token]) -> Rows {
             Token::Word(name) if name == "line" && part.get(at + 1) == Some(&Token::Sign('.')) => {
                 rows.fields.insert(word(2).to_owned());
             }
-            Token::Text(text) if !text.is_empty() => {
+            Token::Text(text) if !text.is_empty() && building.is_none() => {
                 rows.texts.insert(text.clone());
             }
             _ => {}
