@@ -19,7 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 
 use self::payload::QueueFacts;
 pub(crate) use self::process::free_port;
@@ -220,11 +219,6 @@ impl FunctionsHost {
                 self.output.text()
             )
         })
-    }
-
-    /// The process that runs now.
-    pub(crate) fn pid(&self) -> Pid {
-        self.process.pid
     }
 
     /// How the program ended, if it has.

@@ -118,7 +118,7 @@ impl Output {
 
 /// One process of the program.
 pub(crate) struct Process {
-    pub(crate) pid: Pid,
+    pid: Pid,
     exit: watch::Receiver<Option<ExitStatus>>,
     watcher: JoinHandle<()>,
     /// Its connections end with the process.
