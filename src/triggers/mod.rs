@@ -19,6 +19,8 @@ use milestone::{Milestone, milestone};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::SetOnce;
+use tokio::task::JoinError;
+use tokio::time::error::Elapsed;
 use tracing::Instrument;
 
 /// Largest body that is kept. A message has 64 KiB; with the host's escaping and metadata it stays well below 1 MB.
@@ -135,15 +137,28 @@ where
     let span = tracing::error_span!("invocation", trace_id = milestone.caller.trace_id);
     let run = run(invocation, Arc::clone(&milestone)).instrument(span);
     let work = tokio::spawn(tokio::time::timeout(INVOCATION_TIME_MAX, run));
-    let failure = match work.await {
+    // A task as well, so that the end is told even when nobody waits for the answer any more.
+    let told = tokio::spawn({
+        let milestone = Arc::clone(&milestone);
+        async move { tell(work.await, &milestone) }
+    });
+    told.await.unwrap_or_else(|_| failed(&milestone))
+}
+
+/// The answer to an invocation; its failure is logged here, once.
+fn tell(
+    ended: Result<Result<anyhow::Result<Answer>, Elapsed>, JoinError>,
+    milestone: &Milestone,
+) -> Response {
+    let failure = match ended {
         Ok(Ok(Ok(answer))) => return answer.into_response(),
         Ok(Ok(Err(error))) if error.is::<Interrupted>() => {
             milestone!(
                 info,
-                &milestone,
+                milestone,
                 "work item interrupted; the host will try again",
             );
-            return failed(&milestone);
+            return failed(milestone);
         }
         Ok(Ok(Err(error))) => format!("{error:#}"),
         Ok(Err(_)) => format!("it took longer than {} s", INVOCATION_TIME_MAX.as_secs()),
@@ -151,18 +166,17 @@ where
     };
     milestone!(
         error,
-        &milestone,
+        milestone,
         "an invocation failed; the host will try again",
         error = failure,
     );
-    failed(&milestone)
+    failed(milestone)
 }
 
 fn failed(milestone: &Milestone) -> Response {
-    let message = "the invocation failed";
     invocation::error(
         StatusCode::INTERNAL_SERVER_ERROR,
-        message,
+        "the invocation failed",
         &milestone.caller,
     )
 }

@@ -1,13 +1,18 @@
 //! What a caller learns of a failure: a correlation id, and nothing about the inside. The log has the rest under that id.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use fake_lastfm::Fault;
 use serde_json::{Value, json};
 
 use crate::support::azurite::ACCOUNT_KEY;
 use crate::support::functions_host::FunctionsHost;
+use crate::support::gate::Gate;
+use crate::support::raw_http::Connection;
 use crate::support::world::{LASTFM_KEY, World, log_lines, rj};
+
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// All that is ever said to a caller.
 const SAID: [&str; 4] = [
@@ -57,7 +62,7 @@ async fn refused(
         correlation_id.len() == 32 && correlation_id.bytes().all(is_id),
         "{correlation_id}"
     );
-    let under_id = host.wait_for_output(&correlation_id, std::time::Duration::from_secs(30));
+    let under_id = host.wait_for_output(&correlation_id, PATIENCE);
     under_id.await;
     let same: Vec<_> = log_lines(host)
         .into_iter()
@@ -198,6 +203,37 @@ async fn every_line_from_inside_an_invocation_is_found_under_its_id() {
         .find(|line| line["message"] == "every instance pauses");
     let pause = pause.unwrap();
     assert_eq!(&pause["span"]["trace_id"], trace_id, "{pause}");
+}
+
+#[tokio::test]
+async fn a_failure_is_logged_even_when_nobody_waits_for_its_answer() {
+    let blobs = Gate::closed().await;
+    let storage = format!(
+        "AccountName=devstoreaccount1;AccountKey={ACCOUNT_KEY};BlobEndpoint=http://{}/a",
+        blobs.address()
+    );
+    let world = rj(0).set("ARCHIVE_STORAGE", storage).start().await;
+    let address = world.host.address();
+    let address = address.trim_start_matches("http://").parse().unwrap();
+    let mut connection = Connection::open(address).await;
+    let body = queue_invocation(r#"{"user":"rj"}"#);
+    let length = body.len();
+    let head = format!(
+        "POST /fetch_pages HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n\r\n"
+    );
+    connection.send((head + &body).as_bytes()).await;
+    blobs.reached(1).await;
+    drop(connection);
+    // Behind the door there is nobody, so the work fails.
+    blobs.open_to("127.0.0.1:1".parse().unwrap());
+    let line = world
+        .host
+        .wait_for_output("the host will try again", PATIENCE);
+    let line: Value = serde_json::from_str(&line.await).unwrap();
+    assert_eq!(
+        (&line["level"], &line["user"]),
+        (&json!("ERROR"), &json!("rj"))
+    );
 }
 
 #[tokio::test]

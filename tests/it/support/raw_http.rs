@@ -18,8 +18,13 @@ impl Connection {
 
     /// Sends a request and reads its answer, which must say how long it is.
     pub(crate) async fn ask(&mut self, request: &[u8]) -> RawAnswer {
-        self.0.get_mut().write_all(request).await.unwrap();
+        self.send(request).await;
         self.answer().await
+    }
+
+    /// Sends a request, or a part of one.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).await.unwrap();
     }
 
     async fn answer(&mut self) -> RawAnswer {
