@@ -98,14 +98,18 @@ def judge(files, checkov):
     return problems, looked
 
 
-def uncaught(checkov, work):
-    """The rules of ours that do not catch the template which stands beside them."""
+def misjudged(checkov, work):
+    """The rules of ours that do not catch the bad template beside them, or find fault with the good one, where there is one."""
     missed = []
     for rule in rules():
         rule_id = rule["metadata"]["id"]
-        bad = work / f"{rule_id}.bicep"
-        bad.write_text(rule["bad"])
-        report, trouble = checkov.run(bad)
-        if trouble or rule_id not in {check.check_id for check in report.failed_checks}:
-            missed.append((rule_id, trouble))
+        for kind in ("bad", "good"):
+            if kind not in rule:
+                continue
+            file = work / f"{rule_id}-{kind}.bicep"
+            file.write_text(rule[kind])
+            report, trouble = checkov.run(file)
+            judged = {check.check_id for check in (report.failed_checks if kind == "bad" else report.passed_checks)}
+            if trouble or rule_id not in judged:
+                missed.append((rule_id, kind, trouble))
     return missed
