@@ -31,6 +31,13 @@ class Tree(unittest.TestCase):
     def test_parameter_files_fit_and_environments_differ_in_nothing_else(self):
         self.assertEqual(templates.parameter_files(INFRA, self.main), [])
 
+    def test_azd_asks_for_the_region_and_the_users_alone(self):
+        # The name is an argument of `azd env new`. The third question, the key, is a hook's.
+        without_default = {found.name for found in self.main.all("parameter") if found.value is None}
+        self.assertEqual(without_default, {"environmentName", "location", "lastfmUsers"})
+        deploy = (INFRA / "README.md").read_text().split("## Deploy\n")[1].split("```sh\n")[1].split("```")[0]
+        self.assertLessEqual(len(deploy.splitlines()), 4)
+
     def test_no_template_makes_or_shows_a_secret(self):
         self.assertEqual(templates.secrets(self.files), [])
 
