@@ -227,7 +227,7 @@ class BeforeProvisioning(Hooks):
         states = [{"stdout": "NotRegistered\n"}, {"stdout": "Registering\n"}, {"stdout": "Registered\n"}]
         run = self.provision([["provider show", states]])
         self.assertEqual(run.returncode, 0, run.stderr)
-        self.assertEqual(len([line for line in self.lines() if "provider register --namespace Microsoft.App" in line]), 1)
+        self.assertEqual([line.split()[2] for line in self.lines() if line.startswith("az provider")], ["show", "register", "show", "show"])
 
     def test_public_mode_needs_no_provider(self):
         run = self.provision(NETWORK="public")
@@ -260,6 +260,7 @@ class BeforeProvisioning(Hooks):
         run = self.provision([["account show", [{"exit": 1}]]])
         self.assertNotEqual(run.returncode, 0)
         self.assertIn("az login", run.stderr)
+        self.assertIn("account show", self.lines()[-1])
 
 
 class BeforeDeleting(Hooks):
