@@ -134,6 +134,9 @@ module hostStorage 'modules/storage.bicep' = {
     zoneRedundant: zoneRedundant
     containers: [packageContainer]
     queues: queues
+    // What the host keeps here it can make again.
+    versioning: false
+    locked: false
     workspaceId: monitoring.outputs.workspaceId
   }
 }

@@ -270,6 +270,7 @@ class BeforeDeleting(Hooks):
         self.assertIn("--method delete", self.lines()[1])
         self.assertIn("starchivex/providers/Microsoft.Authorization/locks/keep", self.lines()[1])
         self.assertEqual(len(self.lines()), 4)
+        self.assertIn("`azd provision` puts it back", run.stderr)
 
     def test_without_a_lock_nothing_is_deleted(self):
         run = self.run_hook("predown", [["--method get .*/locks/keep", [{"exit": 1}]]])
@@ -286,6 +287,11 @@ class Package(Hooks):
         run = self.run_hook("package", PACKAGE=package)
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertEqual((self.root / "target/function-app.zip").read_bytes(), Path(package).read_bytes())
+
+    def test_a_package_that_is_not_there_is_named(self):
+        run = self.run_hook("package", PACKAGE="nowhere.zip")
+        self.assertNotEqual(run.returncode, 0)
+        self.assertEqual(run.stderr, "package: there is no package `nowhere.zip`\n")
 
     def test_a_wrong_package_is_refused(self):
         cases = [

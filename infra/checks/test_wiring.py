@@ -26,7 +26,7 @@ MISTAKES = [
     (ACCESS, "  scope: archiveStorage\n", "  scope: hostStorage\n", "storageBlobDataContributor on archiveStorage is missing"),
     ("modules/queue-access.bicep", "scope: messages", "scope: hostStorage", "storageQueueDataContributor on hostStorage is not on the list"),
     ("main.bicep", "var queues = [workQueue, '${workQueue}-poison', ", "var queues = [workQueue, ", "the queues of fetch_pages are not among `queues`"),
-    ("main.bicep", "    queues: queues\n    workspaceId", "    queues: [workQueue]\n    workspaceId", "hostStorage has other queues than the rest"),
+    ("main.bicep", "    queues: queues\n    // What", "    queues: [workQueue]\n    // What", "hostStorage has other queues than the rest"),
     # One choice.
     ("main.bicep", "isPrivate ? 'Disabled' : 'Enabled'", "isPrivate ? 'Enabled' : 'Disabled'", "`publicNetworkAccess` must be"),
     ("main.bicep", "isPrivate ? 'Deny' : 'Allow'", "'Allow'", "`firewall` must be"),
@@ -53,7 +53,7 @@ MISTAKES = [
     ("modules/monitoring.bicep", "scope: workspace", "scope: insights", "nobody logs Microsoft.OperationalInsights/workspaces"),
     ("modules/alerts.bicep", "'../queries/poison.kql'", "'../queries/rate-limited.kql'", "poison asks another query"),
     ("modules/alerts.bicep", "look: 'P2D'", "look: 'PT1H'", "timer-missed looks back PT1H, its query 26 hours"),
-    ("main.bicep", "    versioning: true\n", "", "the archive keeps versions"),
+    ("main.bicep", "    versioning: true\n", "    versioning: false\n", "the archive keeps versions"),
 ]
 
 
