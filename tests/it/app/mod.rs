@@ -3,10 +3,17 @@
 mod bad_input;
 mod budget;
 mod checker;
+mod clocks;
+mod deadlines;
 mod delivery;
 mod enqueue;
+mod fairness;
 mod host_protocol;
+mod kills;
+mod lossy_storage;
 mod packaging;
+mod pauses;
 mod pipeline;
+mod shrinking;
 mod startup;
 mod trouble;

@@ -77,9 +77,8 @@ impl Azurite {
     pub(crate) fn connection_string(&self) -> String {
         let protocol = self.endpoints.blob.split(':').next().unwrap();
         format!(
-            "DefaultEndpointsProtocol={protocol};AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={};QueueEndpoint={};",
-            self.blob_endpoint(),
-            self.queue_endpoint(),
+            "DefaultEndpointsProtocol={protocol};{};",
+            connection_string(&self.blob_endpoint(), &self.queue_endpoint())
         )
     }
 
@@ -130,6 +129,13 @@ impl Drop for Azurite {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// A connection string with the account's key for services at these addresses.
+pub(crate) fn connection_string(blob: &str, queue: &str) -> String {
+    format!(
+        "AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={blob};QueueEndpoint={queue}"
+    )
 }
 
 /// A name that no other test of this process uses, legal for containers and queues, with room for `-poison`.

@@ -6,6 +6,7 @@ use futures::stream;
 
 use super::verdict::{Answer, RawAnswer, Verdict};
 use super::{Function, FunctionsHost, payload};
+use crate::support::world::now_ms;
 
 /// The version that the double claims to be.
 const HOST_VERSION: &str = "4.1052.200.26308";
@@ -17,6 +18,8 @@ const CRASH_LIMIT: Duration = Duration::from_millis(500);
 pub(crate) struct Invocation {
     /// What was called and sent, for messages.
     pub(crate) what: String,
+    /// When it was sent, in milliseconds since the epoch.
+    pub(crate) sent_ms: i64,
     /// The answer; none when the connection broke.
     pub(crate) answer: Option<RawAnswer>,
     /// What the host makes of it; never a hang, which fails the test instead.
@@ -28,6 +31,7 @@ impl FunctionsHost {
     pub(super) async fn invoke(&self, function: &Function, body: String) -> Invocation {
         let id = payload::guid();
         let what = format!("POST /{} (invocation {id}) with {body}", function.name);
+        let sent_ms = now_ms();
         let (answer, verdict) = match self.send(&function.name, body, &id).await {
             Ok(answer) => (Some(answer.clone()), answer.judge()),
             Err(problem) => {
@@ -42,6 +46,7 @@ impl FunctionsHost {
         }
         Invocation {
             what,
+            sent_ms,
             answer,
             verdict,
         }
