@@ -1,4 +1,5 @@
-"""Checkov over our templates: its own rules, and ours in rules/*.yaml, each of which must catch the template beside it."""
+"""Checkov over our templates, image and workflows: its own rules, and ours in rules/*.yaml, each of which must catch the template
+beside it."""
 
 import io
 import json
@@ -95,6 +96,22 @@ def judge(files, checkov):
                 problems.append(f"{file.name}: {rule_id} is skipped without a reason")
             if rule_id not in skipped:
                 problems.append(f"{file.name}: {rule_id} is skipped, but does not apply")
+    return problems, looked
+
+
+def image_and_workflows(root):
+    """What checkov's own rules find in the image and the workflows, one line each; and how many of its rules looked."""
+    from checkov.dockerfile.runner import Runner as Images
+    from checkov.github_actions.runner import Runner as Workflows
+    from checkov.runner_filter import RunnerFilter
+
+    problems, looked = [], set()
+    workflows = [str(file) for file in sorted((root / ".github/workflows").glob("*.yml"))]
+    for runner, framework, files in ((Images, "dockerfile", [str(root / "Dockerfile")]), (Workflows, "github_actions", workflows)):
+        report = runner().run(root_folder=None, files=files, runner_filter=RunnerFilter(framework=[framework]))
+        problems += [f"{file}: checkov cannot read it" for file in report.parsing_errors]
+        problems += [f"{check.file_path}:{check.file_line_range[0]}: {check.check_id}: {check.check_name}" for check in report.failed_checks]
+        looked |= {check.check_id for check in report.passed_checks}
     return problems, looked
 
 
