@@ -189,6 +189,12 @@ class AfterDeploying(Hooks):
             self.assertNotEqual(run.returncode, 0)
             self.assertIn("gave up: waited for", run.stderr)
 
+    def test_a_timer_that_cannot_be_run_from_outside_runs_by_its_schedule(self):
+        run = self.run_hook("postdeploy", [LISTED, ["hostruntime", [{"exit": 1}]]])
+        self.assertNotEqual(run.returncode, 0)
+        self.assertIn("deployed, but the timer could not be run from here: it runs by its schedule", run.stderr)
+        self.assertFalse([line for line in self.lines() if "loganalytics" in line])
+
     def test_it_waits_for_every_function_of_the_package(self):
         self.zip(self.package, (*FILES, "reconcile_user/function.json"))
         run = self.run_hook("postdeploy", [LISTED])
