@@ -24,6 +24,12 @@ param syncSchedule string = '0 0 * * * *'
 @description('When late and removed plays are looked for, as NCRONTAB with seconds, in UTC.')
 param reconcileSchedule string = '0 45 4 * * *'
 
+@description('Requests to Last.fm in a second, of all instances together; above 0 and at most 5. The job has as many again.')
+param requestsPerSecond string = '4'
+
+@description('true: Last.fm’s own row is kept with each play.')
+param includeRaw bool = false
+
 @description('true: every function stands still. What is on the queues waits.')
 param paused bool = false
 
@@ -223,6 +229,8 @@ module app 'modules/function-app.bicep' = {
     lastfmUsers: lastfmUsers
     syncSchedule: syncSchedule
     reconcileSchedule: reconcileSchedule
+    requestsPerSecond: requestsPerSecond
+    includeRaw: includeRaw
     paused: paused
   }
   // An app that starts before it may read its storage, or before the names resolve to the private addresses, stays down.
@@ -262,6 +270,8 @@ module job 'containerapps/main.bicep' = if (containerJob && isPrivate) {
     archiveStorageName: archiveStorage.outputs.name
     image: containerImage
     schedule: containerSchedule
+    requestsPerSecond: requestsPerSecond
+    includeRaw: includeRaw
     lastfmUsers: lastfmUsers
   }
   dependsOn: [access, endpoints]

@@ -26,6 +26,8 @@ param insightsConnectionString string
 param lastfmUsers string
 param syncSchedule string
 param reconcileSchedule string
+param requestsPerSecond string
+param includeRaw bool
 param paused bool = false
 
 resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
@@ -134,6 +136,8 @@ resource settings 'Microsoft.Web/sites/config@2024-11-01' = {
     // Without a version, so that a rotated key arrives by itself within a day.
     LASTFM_API_KEY: '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/lastfm-api-key/)'
     LASTFM_USERS: lastfmUsers
+    LASTFM_REQUESTS_PER_SECOND: requestsPerSecond
+    INCLUDE_RAW: includeRaw ? 'true' : 'false'
     SYNC_SCHEDULE: syncSchedule
     WORK_QUEUE: workQueue
     RECONCILE_SCHEDULE: reconcileSchedule
