@@ -122,7 +122,7 @@ impl Budget {
                 let reserved = blob.update(advance).await;
                 let took_ms = (self.clock.now_ms() - asked_ms).clamp(0, LEAD_MAX_MS);
                 self.lead_ms.store(took_ms, Ordering::Relaxed);
-                reserved.context("cannot reserve requests in the control container")
+                reserved.context("cannot reserve requests")
             }
         }
     }
@@ -133,10 +133,10 @@ impl Budget {
         let Store::Blob(blob, _) = &self.store else {
             return Ok(Ok(()));
         };
-        let (free_at_ms, _) = blob
+        let free_at_ms = blob
             .read()
             .await
-            .context("cannot look at the request budget in the control container")?;
+            .context("cannot look at the request budget")?;
         let now_ms = self.clock.now_ms();
         let ahead_ms = believable(free_at_ms, now_ms) - now_ms;
         let reserved_ms = milliseconds(WAIT_MAX) + PORTION_MS.max(interval_ms) + LEAD_MAX_MS;
