@@ -6,6 +6,7 @@ mod checker;
 mod delivery;
 mod enqueue;
 mod host_protocol;
+mod identity;
 mod packaging;
 mod pipeline;
 mod startup;

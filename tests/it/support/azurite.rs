@@ -12,6 +12,7 @@ use azure_core::hmac::hmac_sha256;
 use serde::Deserialize;
 
 use super::storage::{Container, Queue};
+use super::tls::Certificates;
 
 /// The account that every Azurite has, and its published key.
 pub(crate) const ACCOUNT: &str = "devstoreaccount1";
@@ -41,6 +42,16 @@ impl Azurite {
     pub(crate) fn start() -> &'static Self {
         static SHARED: OnceLock<Azurite> = OnceLock::new();
         SHARED.get_or_init(|| Self::start_with(&[]))
+    }
+
+    /// The Azurite that speaks TLS and takes tokens, shared likewise.
+    pub(crate) fn with_tokens() -> &'static Self {
+        static SHARED: OnceLock<Azurite> = OnceLock::new();
+        SHARED.get_or_init(|| {
+            let Certificates { server, key, .. } = Certificates::of_loopback();
+            let [server, key] = [server, key].map(|path| path.to_str().unwrap().to_owned());
+            Self::start_with(&["--oauth", "basic", "--cert", &server, "--key", &key])
+        })
     }
 
     /// An Azurite of one's own with further arguments, for example `--oauth basic --cert FILE --key FILE`.

@@ -214,6 +214,11 @@ impl FunctionsHost {
         })
     }
 
+    /// The id of the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// How the program ended, if it has.
     pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         self.process.exit_status()
