@@ -7,6 +7,7 @@ mod delivery;
 mod enqueue;
 mod host_protocol;
 mod identity;
+mod leaks;
 mod packaging;
 mod pipeline;
 mod startup;

@@ -14,6 +14,7 @@ pub(crate) mod checker;
 pub(crate) mod functions_host;
 pub(crate) mod http;
 pub(crate) mod identity;
+pub(crate) mod leaks;
 pub(crate) mod local_world;
 pub(crate) mod moving;
 pub(crate) mod package;

@@ -14,7 +14,7 @@ mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -51,6 +51,7 @@ pub(crate) struct FunctionsHost {
     port: u16,
     process: Process,
     output: Arc<Output>,
+    exchanged: Mutex<Vec<(&'static str, String)>>,
 }
 
 impl HostBuilder {
@@ -106,6 +107,7 @@ impl HostBuilder {
             port,
             process,
             output,
+            exchanged: Mutex::default(),
         })
     }
 }
@@ -212,6 +214,11 @@ impl FunctionsHost {
                 self.output.text()
             )
         })
+    }
+
+    /// Every answer of the program and every message that was delivered to it so far, to the last byte.
+    pub(crate) fn exchanged(&self) -> Vec<(&'static str, String)> {
+        self.exchanged.lock().unwrap().clone()
     }
 
     /// The id of the process.

@@ -213,6 +213,8 @@ impl FunctionsHost {
 
     /// One delivery, from the received message to its end.
     async fn handle(&self, listener: &Listener<'_>, message: ReceivedMessage) -> Handled {
+        let text = message.text.clone();
+        self.exchanged.lock().unwrap().push(("message", text));
         let mut handled = Handled {
             function: listener.function.name.clone(),
             message: message.text.clone(),
