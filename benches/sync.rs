@@ -10,7 +10,7 @@
 
 #[path = "sync/measure.rs"]
 mod measure;
-#[path = "sync/table.rs"]
+#[path = "shared/table.rs"]
 mod table;
 
 use anyhow::{Context, ensure};
@@ -112,7 +112,7 @@ fn run(size: &Size, program: &Path) -> anyhow::Result<()> {
         "start of `serve` to first answer",
         "ms",
         starts,
-        Goal::below(5.0, size.judged),
+        Goal::Below(5.0).if_judged(size.judged),
     );
     Ok(())
 }
@@ -155,8 +155,8 @@ fn sync(server: &Server, size: &Size, program: &Path, page_size: usize) -> anyho
         size.plays, size.rounds
     ));
     let most = if page_size == 200 { 255.0 } else { 51.0 };
-    let at_most = |most| Goal::at_most(most, size.judged);
-    row("fetching the same pages only", "s", fetches, Goal::none());
+    let at_most = |most| Goal::AtMost(most).if_judged(size.judged);
+    row("fetching the same pages only", "s", fetches, Goal::None);
     row(
         "wall time to fetching only",
         "times",
@@ -247,7 +247,7 @@ fn lines_below(directory: &Path) -> anyhow::Result<usize> {
 )]
 fn binary_size(what: &str, file: &Path, goal: Option<f64>) -> anyhow::Result<()> {
     let megabytes = fs::metadata(file)?.len() as f64 / MEGABYTE;
-    let goal = goal.map_or(Goal::none(), |goal| Goal::at_most(goal, true));
+    let goal = goal.map_or(Goal::None, Goal::AtMost);
     row(&format!("size, {what}"), "MB", vec![megabytes], goal);
     Ok(())
 }

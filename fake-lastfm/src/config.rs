@@ -45,11 +45,17 @@ pub enum PastTheEnd {
     NoSuchPage,
 }
 
-/// More requests than this in any one-second window answer error 29 with HTTP 429.
+/// A bucket of requests that is filled steadily. A request that finds it empty answers error 29 with HTTP 429, and
+/// takes nothing.
+///
+/// One request in each interval of a steady rate, anywhere inside its interval, needs a burst of 2 and no more: at 4 a
+/// second that makes up to 5 requests in one second, and up to 41 in ten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// How many requests one second may hold, refused ones included.
+    /// How many requests the bucket gets each second.
     pub requests_per_second: usize,
+    /// How many it holds, so many may come at once after a pause.
+    pub burst: usize,
     /// Sent as `Retry-After` when given. The real service was never seen to send one.
     pub retry_after_seconds: Option<u64>,
 }

@@ -1,6 +1,6 @@
 //! The service itself: a query string and a time go in, an answer comes out. No socket, no clock, no runtime.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use crate::answer::{Answer, JSON, Refusal, Reply};
 use crate::config::Config;
@@ -33,6 +33,13 @@ impl User {
     }
 }
 
+/// What the rate limit still allows, in thousandths of a request, and when it did.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    thousandths: i64,
+    at_ms: i64,
+}
+
 /// A whole Last.fm: users, switches, faults and a log.
 #[derive(Debug, Default)]
 pub struct LastFm {
@@ -44,8 +51,8 @@ pub struct LastFm {
     pub log: Log,
     /// By lower-case name.
     users: BTreeMap<String, User>,
-    /// When the requests of the last second came, for the rate limit.
-    recent_ms: VecDeque<i64>,
+    /// The rate limit's bucket, once a request came.
+    bucket: Option<Bucket>,
 }
 
 impl LastFm {
@@ -131,14 +138,27 @@ impl LastFm {
         answer
     }
 
-    /// Counts the request, and says whether its second is already full.
+    /// Takes the request out of the bucket, or says that there was none left.
     fn is_too_fast(&mut self, now_ms: i64) -> bool {
         let Some(rate) = self.config.rate_limit else {
             return false;
         };
-        self.recent_ms.retain(|&past_ms| now_ms - past_ms < 1000);
-        self.recent_ms.push_back(now_ms);
-        self.recent_ms.len() > rate.requests_per_second
+        let number = |requests: usize| i64::try_from(requests).unwrap_or(i64::MAX / 1_000);
+        let full = number(rate.burst) * 1_000;
+        let before = self.bucket.unwrap_or(Bucket {
+            thousandths: full,
+            at_ms: now_ms,
+        });
+        let elapsed_ms = (now_ms - before.at_ms).max(0);
+        // So many a second are so many thousandths a millisecond.
+        let new = elapsed_ms.saturating_mul(number(rate.requests_per_second));
+        let filled = before.thousandths.saturating_add(new).min(full);
+        let is_empty = filled < 1_000;
+        self.bucket = Some(Bucket {
+            thousandths: if is_empty { filled } else { filled - 1_000 },
+            at_ms: before.at_ms.max(now_ms),
+        });
+        is_empty
     }
 
     fn serve(&mut self, request: &RequestInfo, fault: Option<&Fault>) -> Result<Reply, Refusal> {

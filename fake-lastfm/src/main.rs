@@ -27,6 +27,9 @@ usage: fake-lastfm [--port N] [--user NAME=PLAYS]... [--requests-per-second N] [
 /// Ten years: long enough to span many months of an archive.
 const HISTORY: Duration = Duration::from_hours(24 * 3652);
 
+/// What one request in each interval needs, anywhere inside it.
+const BURST: usize = 2;
+
 struct Arguments {
     port: u16,
     users: Vec<(String, usize)>,
@@ -72,6 +75,7 @@ fn made_up_lastfm(arguments: &Arguments) -> LastFm {
     }
     lastfm.config.rate_limit = arguments.requests_per_second.map(|number| RateLimit {
         requests_per_second: number,
+        burst: BURST,
         retry_after_seconds: None,
     });
     lastfm

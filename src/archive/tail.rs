@@ -57,24 +57,13 @@ impl Tail {
         let Some(last) = files.last() else {
             return Ok(Self::default());
         };
-        let explain = |file: &DataFile| {
-            format!(
-                "the end of `{}` in {} cannot be trusted, so this user's sync stops here; \
-                 look at the last line of that file",
-                file.name,
-                archive.place()
-            )
-        };
         let mut standing = Standing::default();
         for file in files
             .iter()
             .rev()
             .take_while(|file| file.name.month == last.name.month)
         {
-            let goes_on = read_backwards(archive, file, &mut standing)
-                .await
-                .with_context(|| explain(file))?;
-            if !goes_on {
+            if !read_backwards(archive, file, &mut standing).await? {
                 break;
             }
         }
@@ -82,13 +71,13 @@ impl Tail {
         if Month::of(newest) != last.name.month {
             let month = Month::of(newest);
             return Err(anyhow::anyhow!("its last play is of {month}"))
-                .with_context(|| explain(last));
+                .with_context(|| distrust(archive, last));
         }
         if newest > now + TOLERATED_SECONDS {
             return Err(anyhow::anyhow!(
                 "its last play is dated {newest}, later than now ({now})"
             ))
-            .with_context(|| explain(last));
+            .with_context(|| distrust(archive, last));
         }
         let end = End {
             name: last.name.clone(),
@@ -99,6 +88,15 @@ impl Tail {
             end: Some(end),
         })
     }
+}
+
+fn distrust(archive: &Archive, file: &DataFile) -> String {
+    format!(
+        "the end of `{}` in {} cannot be trusted, so this user's sync stops here; \
+         look at the last line of that file",
+        file.name,
+        archive.place()
+    )
 }
 
 /// The two fields of a line that matter here.
@@ -117,7 +115,9 @@ async fn read_backwards(
 ) -> anyhow::Result<bool> {
     let mut end = Backwards::new(file.length, CHUNK_BYTES);
     loop {
-        match end.collect(standing)? {
+        let next = end.collect(standing);
+        match next.with_context(|| distrust(archive, file))? {
+            // What cannot be read for the moment is not what cannot be trusted.
             Next::Read(range) => end.put(&archive.read(&file.name, range).await?),
             Next::PartBefore => return Ok(true),
             Next::OlderSecond => return Ok(false),

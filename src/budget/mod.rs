@@ -29,11 +29,14 @@ pub const PAUSE_MAX: Duration = Duration::from_mins(15);
 /// A budget further ahead than this was written by a broken clock: nothing here ever reserves so far.
 const AHEAD_MAX_MS: i64 = 60 * 60 * 1_000;
 
+/// About so much is reserved at a time.
+const PORTION_MS: i64 = 1_000;
+
 /// The longest lead of a reservation: slower storage than this is trouble of its own.
 const LEAD_MAX_MS: i64 = 2_000;
 
-/// About this much is reserved at a time.
-const PORTION_MS: i64 = 1_000;
+/// How far apart two instances' clocks may be while they have seen few answers of the storage.
+const CLOCKS_DIFFER_MS: i64 = 2_000;
 
 /// The budget of one Last.fm key.
 pub struct Budget {
@@ -68,6 +71,15 @@ pub struct Busy {
     pub wait: Duration,
 }
 
+/// Why no request may start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Come back later.
+    Busy(Busy),
+    /// No free interval begins before the deadline.
+    Late,
+}
+
 impl Budget {
     /// A budget for one process. `rate` is in requests per second; 0 means no limit.
     pub fn in_memory(rate: f64, clock: Clock) -> Self {
@@ -92,18 +104,31 @@ impl Budget {
         }
     }
 
-    /// Reserves the next `count` free intervals, unless they lie too far ahead.
-    async fn reserve(&self, interval_ms: i64, count: u32) -> anyhow::Result<Result<Portion, Busy>> {
+    /// Reserves the next `count` free intervals, unless they lie too far ahead. None that begins later than `left` from
+    /// now is reserved: nobody would use it, and nobody else could.
+    async fn reserve(
+        &self,
+        interval_ms: i64,
+        count: u32,
+        left: Duration,
+    ) -> anyhow::Result<Result<Portion, Refusal>> {
         let asked_ms = self.clock.now_ms();
         let lead_ms = self.lead_ms.load(Ordering::Relaxed);
         let advance = |free_at_ms: i64| {
             // The clock is asked after the budget was read, for its answer may have corrected it.
             let now_ms = self.clock.now_ms();
-            let start_ms = believable(free_at_ms, now_ms).max(now_ms + lead_ms);
+            let free_at_ms = believable(free_at_ms, now_ms);
+            self.notice_pause(free_at_ms, now_ms, interval_ms);
+            let start_ms = free_at_ms.max(now_ms + lead_ms);
             let wait = duration_of_ms(start_ms - now_ms);
             if wait > WAIT_MAX {
-                return Err(Busy { wait });
+                return Err(Refusal::Busy(Busy { wait }));
             }
+            let Some(spare) = left.checked_sub(wait) else {
+                return Err(Refusal::Late);
+            };
+            let usable = milliseconds(spare) / interval_ms + 1;
+            let count = count.min(u32::try_from(usable).unwrap_or(u32::MAX));
             Ok((
                 start_ms + i64::from(count) * interval_ms,
                 Portion { start_ms, count },
@@ -127,26 +152,27 @@ impl Budget {
         }
     }
 
-    /// Whether another instance has made everybody pause since this one reserved: its number then lies further ahead
-    /// than reservations reach.
-    async fn look(&self, interval_ms: i64) -> anyhow::Result<Result<(), Busy>> {
-        let Store::Blob(blob, _) = &self.store else {
-            return Ok(Ok(()));
-        };
-        let free_at_ms = blob
-            .read()
-            .await
-            .context("cannot look at the request budget")?;
-        let now_ms = self.clock.now_ms();
-        let ahead_ms = believable(free_at_ms, now_ms) - now_ms;
-        let reserved_ms = milliseconds(WAIT_MAX) + PORTION_MS.max(interval_ms) + LEAD_MAX_MS;
-        Ok(if ahead_ms > reserved_ms {
-            Err(Busy {
-                wait: duration_of_ms(ahead_ms),
-            })
-        } else {
-            Ok(())
-        })
+    /// Looks whether another instance has made everybody pause since this one reserved.
+    async fn look(&self, interval_ms: i64) -> anyhow::Result<()> {
+        // In one process a pause is known without looking.
+        if let Store::Blob(blob, _) = &self.store {
+            let read = blob.read().await;
+            let free_at_ms = read.context("cannot look at the request budget")?;
+            let now_ms = self.clock.now_ms();
+            self.notice_pause(believable(free_at_ms, now_ms), now_ms, interval_ms);
+        }
+        Ok(())
+    }
+
+    /// Remembers a pause by another instance: what lies further ahead than reservations reach. From then on nothing
+    /// that this process still has reserved is used.
+    fn notice_pause(&self, free_at_ms: i64, now_ms: i64, interval_ms: i64) {
+        let reserved_ms =
+            milliseconds(WAIT_MAX) + interval_ms.max(PORTION_MS) + LEAD_MAX_MS + CLOCKS_DIFFER_MS;
+        if free_at_ms > now_ms + reserved_ms {
+            self.paused_until_ms
+                .fetch_max(free_at_ms, Ordering::Relaxed);
+        }
     }
 
     /// Makes every instance pause, after Last.fm limited the rate. Returns how long.
@@ -161,9 +187,9 @@ impl Budget {
                 let mut free_at_ms = number.lock().await;
                 *free_at_ms = advance(*free_at_ms);
             }
-            Store::Blob(blob, gate) => {
-                let _turn = gate.lock().await;
-                let paused = blob.update(|free_at_ms| Ok::<_, Busy>((advance(free_at_ms), ())));
+            // Past the gate: a request of this very item may hold it, and does not move on while its item pauses.
+            Store::Blob(blob, _) => {
+                let paused = blob.update(|free_at_ms| Ok::<_, Refusal>((advance(free_at_ms), ())));
                 let _never_busy = paused.await.context("cannot make every instance pause")?;
             }
         }

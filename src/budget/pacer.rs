@@ -1,10 +1,11 @@
 //! One work item's way through the budget: when each of its requests may start.
 
-use super::{Budget, Busy, PORTION_MS};
+use super::{Budget, Busy, PORTION_MS, Refusal};
 use crate::clock::duration_of_ms;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// A reservation that is this far ahead may be overtaken by a pause.
 const LONG_WAIT_MS: i64 = 2_000;
@@ -18,15 +19,17 @@ pub struct Pacer<'a> {
     /// Starts of the intervals in hand, in milliseconds since 1970.
     intervals: Mutex<VecDeque<i64>>,
     expected: AtomicU32,
+    deadline: Instant,
 }
 
 impl<'a> Pacer<'a> {
-    /// A pacer with nothing reserved.
-    pub fn new(budget: &'a Budget) -> Self {
+    /// A pacer with nothing reserved, for requests up to the deadline.
+    pub fn new(budget: &'a Budget, deadline: Instant) -> Self {
         Self {
             budget,
             intervals: Mutex::new(VecDeque::new()),
             expected: AtomicU32::new(1),
+            deadline,
         }
     }
 
@@ -36,14 +39,16 @@ impl<'a> Pacer<'a> {
     }
 
     /// Returns when one request may start: inside its own interval. An interval that has passed is forfeited.
-    pub async fn turn(&self) -> anyhow::Result<Result<(), Busy>> {
+    pub async fn turn(&self) -> anyhow::Result<Result<(), Refusal>> {
         let Some(interval_ms) = self.budget.interval_ms else {
             return Ok(Ok(()));
         };
+        // One request at a time waits for its interval: what the others would take out meanwhile would be reserved again.
+        let mut intervals = self.intervals.lock().await;
         loop {
-            let start_ms = match self.next_interval(interval_ms).await? {
+            let start_ms = match self.next_interval(interval_ms, &mut intervals).await? {
                 Ok(start_ms) => start_ms,
-                Err(busy) => return Ok(Err(busy)),
+                Err(refusal) => return Ok(Err(refusal)),
             };
             let clock = &self.budget.clock;
             // Whoever waits for long looks again, shortly before the turn, whether everybody has to pause by now.
@@ -51,9 +56,7 @@ impl<'a> Pacer<'a> {
             let long_ms = start_ms - lead_ms - clock.now_ms();
             if long_ms > LONG_WAIT_MS {
                 tokio::time::sleep(duration_of_ms(long_ms)).await;
-                if let Err(busy) = self.budget.look(interval_ms).await? {
-                    return Ok(Err(busy));
-                }
+                self.budget.look(interval_ms).await?;
             }
             // More than once when the clock was corrected meanwhile.
             while clock.now_ms() < start_ms {
@@ -62,9 +65,8 @@ impl<'a> Pacer<'a> {
             let now_ms = clock.now_ms();
             let paused_until_ms = self.budget.paused_until_ms.load(Ordering::Relaxed);
             if now_ms < paused_until_ms {
-                return Ok(Err(Busy {
-                    wait: duration_of_ms(paused_until_ms - now_ms),
-                }));
+                let wait = duration_of_ms(paused_until_ms - now_ms);
+                return Ok(Err(Refusal::Busy(Busy { wait })));
             }
             if now_ms < start_ms + interval_ms {
                 return Ok(Ok(()));
@@ -72,9 +74,12 @@ impl<'a> Pacer<'a> {
         }
     }
 
-    async fn next_interval(&self, interval_ms: i64) -> anyhow::Result<Result<i64, Busy>> {
+    async fn next_interval(
+        &self,
+        interval_ms: i64,
+        intervals: &mut VecDeque<i64>,
+    ) -> anyhow::Result<Result<i64, Refusal>> {
         let portion_max = u32::try_from(PORTION_MS / interval_ms).unwrap_or(1).max(1);
-        let mut intervals = self.intervals.lock().await;
         loop {
             let now_ms = self.budget.clock.now_ms();
             while intervals
@@ -87,14 +92,15 @@ impl<'a> Pacer<'a> {
             let expected = self.expected.load(Ordering::Relaxed).max(1);
             if in_hand <= portion_max / 2 && in_hand < expected {
                 let count = (expected - in_hand).min(portion_max);
-                match self.budget.reserve(interval_ms, count).await? {
+                let left = self.deadline.saturating_duration_since(Instant::now());
+                match self.budget.reserve(interval_ms, count, left).await? {
                     Ok(portion) => {
                         let starts = (0..portion.count)
                             .map(|k| portion.start_ms + i64::from(k) * interval_ms);
                         intervals.extend(starts);
                         continue;
                     }
-                    Err(busy) if in_hand == 0 => return Ok(Err(busy)),
+                    Err(refusal) if in_hand == 0 => return Ok(Err(refusal)),
                     // What is in hand comes first.
                     Err(_) => {}
                 }
@@ -109,10 +115,23 @@ impl<'a> Pacer<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{PAUSE_MAX, PAUSE_MIN};
+    use super::super::{PAUSE_MAX, PAUSE_MIN, Store};
     use super::*;
     use crate::clock::Clock;
     use std::time::Duration;
+
+    /// A pacer for an item that has as much time as it wants.
+    fn unhurried(budget: &Budget) -> Pacer<'_> {
+        Pacer::new(budget, Instant::now() + Duration::from_hours(1))
+    }
+
+    /// The budget's number, as another instance sees it.
+    fn number(budget: &Budget) -> &Mutex<i64> {
+        match &budget.store {
+            Store::Memory(number) => number,
+            Store::Blob(..) => panic!("this one is in memory"),
+        }
+    }
 
     /// Moments (ms after the start) at which `requests` turns come.
     async fn turns(pacer: &Pacer<'_>, clock: &Clock, requests: u32) -> Vec<i64> {
@@ -128,7 +147,7 @@ mod tests {
     async fn one_request_starts_in_each_interval() {
         let clock = Clock::following_tokio(0);
         let budget = Budget::in_memory(4.0, clock.clone());
-        let pacer = Pacer::new(&budget);
+        let pacer = unhurried(&budget);
         pacer.expect(6);
         assert_eq!(
             turns(&pacer, &clock, 6).await,
@@ -140,7 +159,7 @@ mod tests {
     async fn an_interval_that_has_passed_is_forfeited() {
         let clock = Clock::following_tokio(0);
         let budget = Budget::in_memory(4.0, clock.clone());
-        let pacer = Pacer::new(&budget);
+        let pacer = unhurried(&budget);
         pacer.expect(4);
         pacer.turn().await.unwrap().unwrap();
         tokio::time::advance(Duration::from_millis(630)).await;
@@ -153,7 +172,7 @@ mod tests {
     async fn two_items_share_the_rate() {
         let clock = Clock::following_tokio(0);
         let budget = Budget::in_memory(4.0, clock.clone());
-        let (one, two) = (Pacer::new(&budget), Pacer::new(&budget));
+        let (one, two) = (unhurried(&budget), unhurried(&budget));
         one.expect(8);
         two.expect(8);
         let (one, two) = tokio::join!(turns(&one, &clock, 8), turns(&two, &clock, 8));
@@ -174,8 +193,11 @@ mod tests {
             budget.pause(Some(Duration::from_secs(90))).await.unwrap(),
             Duration::from_secs(90)
         );
-        let busy = Pacer::new(&budget).turn().await.unwrap().unwrap_err();
-        assert_eq!(busy.wait, Duration::from_secs(90));
+        let wait = Duration::from_secs(90);
+        assert_eq!(
+            unhurried(&budget).turn().await.unwrap(),
+            Err(Refusal::Busy(Busy { wait }))
+        );
         assert_eq!(
             budget.pause(Some(Duration::from_hours(24))).await.unwrap(),
             PAUSE_MAX
@@ -188,8 +210,49 @@ mod tests {
         let clock = Clock::following_tokio(0);
         let budget = Budget::in_memory(0.0, clock.clone());
         assert_eq!(
-            turns(&Pacer::new(&budget), &clock, 1_000).await.last(),
+            turns(&unhurried(&budget), &clock, 1_000).await.last(),
             Some(&0)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_reserved_that_begins_after_the_deadline() {
+        let clock = Clock::following_tokio(0);
+        let budget = Budget::in_memory(4.0, clock.clone());
+        let hurried = Pacer::new(&budget, Instant::now() + Duration::from_millis(1_300));
+        hurried.expect(100);
+        assert_eq!(turns(&hurried, &clock, 6).await.last(), Some(&1_250));
+        assert_eq!(hurried.turn().await.unwrap(), Err(Refusal::Late));
+        assert_eq!(turns(&unhurried(&budget), &clock, 1).await, [1_500]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_requests_at_once_reserve_no_more_than_one() {
+        let clock = Clock::following_tokio(0);
+        let budget = Budget::in_memory(4.0, clock.clone());
+        let pacer = unhurried(&budget);
+        pacer.expect(100);
+        let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(pacer.turn())).collect();
+        for turn in &mut waiting {
+            let _ = futures::poll!(turn);
+        }
+        assert_eq!(*number(&budget).lock().await, 1_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_by_another_instance_ends_the_use_of_what_is_in_hand() {
+        let clock = Clock::following_tokio(0);
+        let budget = Budget::in_memory(4.0, clock.clone());
+        let pacer = unhurried(&budget);
+        pacer.expect(100);
+        turns(&pacer, &clock, 1).await;
+        *number(&budget).lock().await = 60_000;
+        // The next look at the budget is due with two intervals still in hand.
+        turns(&pacer, &clock, 1).await;
+        let wait = Duration::from_millis(60_000 - 500);
+        assert_eq!(
+            pacer.turn().await.unwrap(),
+            Err(Refusal::Busy(Busy { wait }))
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Asks for pages: inside the budget, several in flight, with bounded retries, until the deadline.
 
 use super::Report;
-use crate::budget::{Budget, Busy, Pacer};
+use crate::budget::{Budget, Busy, Pacer, Refusal};
 use crate::environment::Stop;
 use crate::lastfm::{Bounds, Error, LastFm, Numbers, Page};
 use crate::user::UserName;
@@ -82,7 +82,7 @@ impl<'a> Fetcher<'a> {
         deadline: Instant,
         report: &'a Report<'a>,
     ) -> Self {
-        let pacer = Pacer::new(budget);
+        let pacer = Pacer::new(budget, deadline);
         Self {
             lastfm,
             user,
@@ -185,7 +185,8 @@ impl<'a> Fetcher<'a> {
         for attempt in 1..=ATTEMPTS_MAX {
             match self.pacer.turn().await {
                 Ok(Ok(())) => {}
-                Ok(Err(busy)) => return Asked::Halted(Halt::Busy(busy)),
+                Ok(Err(Refusal::Busy(busy))) => return Asked::Halted(Halt::Busy(busy)),
+                Ok(Err(Refusal::Late)) => return Asked::Halted(Halt::Deadline),
                 Err(error) => return Asked::Halted(Halt::Storage(error)),
             }
             if self.closed.load(Ordering::Relaxed) {

@@ -144,7 +144,6 @@ impl Blobs {
     }
 
     /// Somebody writes a blob anew as it is: only its version and its date change.
-    #[allow(dead_code, reason = "for the schedule")]
     pub(crate) fn touch(&mut self, container: &str, name: &str) {
         let modified_ms = self.now_ms;
         let version = self.next_version();

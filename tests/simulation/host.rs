@@ -24,6 +24,8 @@ pub(crate) struct Worker {
     pub(crate) dead: Arc<SetOnce<()>>,
     pub(crate) stop: Stop,
     pub(crate) busy: Arc<AtomicUsize>,
+    /// How large its blocks become.
+    block_bytes: usize,
     router: Router,
 }
 
@@ -97,6 +99,7 @@ impl Worker {
             dead,
             stop,
             busy: Arc::default(),
+            block_bytes,
             router: router(app),
         }
     }
@@ -135,9 +138,14 @@ pub(crate) fn deliver(shared: &Shared, worker: &Worker, message: Message) {
             let world = &mut *guard;
             world.say(&worker.name, format!("{delivery} taken: {text}"));
             let count = message.dequeue_count;
-            world
-                .witness
-                .delivered(&worker.name, message.id, count, item.as_ref(), &world.blobs);
+            world.witness.delivered(
+                &worker.name,
+                message.id,
+                count,
+                item.as_ref(),
+                worker.block_bytes,
+                &world.blobs,
+            );
         }
         let body = format!(
             r#"{{"Data":{{"item":"{}"}},"Metadata":{{"DequeueCount":"{}","Id":"\"{}\""}}}}"#,
@@ -146,8 +154,11 @@ pub(crate) fn deliver(shared: &Shared, worker: &Worker, message: Message) {
             message.id
         );
         let success = worker.invoke("fetch_pages", body).await;
-        let mut world = lock(&shared);
-        world.witness.finished(&worker.name, message.id);
+        let mut guard = lock(&shared);
+        let world = &mut *guard;
+        world
+            .witness
+            .finished(&worker.name, message.id, success, &world.blobs);
         let words = if success { "done" } else { "FAILED" };
         world.say(&worker.name, format!("{delivery} {words}"));
         if success && world.faults_percent > 0 && world.random.u32(0..40) == 0 {

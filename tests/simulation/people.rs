@@ -25,6 +25,21 @@ pub(crate) fn change_history(world: &mut World) -> String {
     format!("{}: {what}", truth.user)
 }
 
+/// Somebody copies a data file onto itself, or moves it to another tier: only its version and its date change.
+pub(crate) fn touch_a_file(world: &mut World) {
+    let files = world
+        .blobs
+        .containers
+        .get("scrobbles")
+        .into_iter()
+        .flatten();
+    let names: Vec<String> = files.map(|(name, _)| name.clone()).collect();
+    if let Some(name) = world.random.choice(names) {
+        world.say("people", format!("touch {name}"));
+        world.blobs.touch("scrobbles", &name);
+    }
+}
+
 /// Puts on the queue by hand whatever people put there, plain or in base64.
 pub(crate) fn send_message(world: &mut World) {
     let text = if world.random.u32(0..4) == 0 {

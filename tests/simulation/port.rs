@@ -38,6 +38,8 @@ impl HttpClient for Port {
         let (fate, out_ms, back_ms) = {
             let mut world = lock(&self.world);
             world.calls += 1;
+            let is_listing = request.url().path().ends_with("/scrobbles");
+            world.witness.called(&self.name, is_listing);
             if request.url().port() == Some(8090) {
                 let (now_ms, latency_ms) = (world.now_ms(), world.latency_ms_longest);
                 world.witness.asked(&self.name, now_ms, latency_ms);

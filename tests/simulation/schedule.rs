@@ -201,6 +201,9 @@ fn disturb(shared: &Shared, workers: &[Worker], pick: usize, changes: u32) {
     if world.random.u32(0..60) == 0 {
         people::send_message(world);
     }
+    if world.random.u32(0..40) == 0 {
+        people::touch_a_file(world);
+    }
     if world.faults_percent > 0 && world.random.u32(0..200) == 0 {
         let worker = workers[pick].clone();
         world.say(&worker.name, "is told to stop");

@@ -2,17 +2,37 @@
 
 use crate::blobs::{Blobs, Call};
 use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::task::{Id, try_id};
+use tokio::time::Instant;
 
 /// Everybody pauses at least this long after Last.fm has limited the rate.
 const PAUSE_MS: i64 = 60_000;
 
+/// Longer than any call to the outside and any wait for the next one.
+const IDLE_MAX: Duration = Duration::from_mins(1);
+
 /// A message in the hands of one process.
 struct Delivery {
     worker: String,
+    /// The task of the program that works on it, once that has called somebody: it does so before the process is given
+    /// another message.
+    task: Option<Id>,
     message: u64,
     /// Delivered for the first time although the archive had passed the place where it was planned: it may not cost
     /// a single request.
     stale: bool,
+    /// The user and the end of the window, when it was delivered again after the archive had passed that place: its first
+    /// invocation may have died between the append and the continuation, so this one has to see that the work goes on.
+    heals: Option<(String, i64)>,
+    requests: usize,
+    sent: usize,
+    /// When it last called anybody.
+    called: Option<Instant>,
+    /// Blocks are filled up to here.
+    block_bytes: usize,
+    /// Where its last block starts: the blob and the position.
+    block: Option<(String, usize)>,
 }
 
 /// A time without requests.
@@ -43,44 +63,86 @@ impl Witness {
         message: u64,
         dequeue_count: u64,
         item: Option<&serde_json::Value>,
+        block_bytes: usize,
         blobs: &Blobs,
     ) {
-        let stale = item.is_some_and(|item| {
-            let redelivered = dequeue_count > 1 || item["redelivered"] == true;
-            let newest = item["user"].as_str().and_then(|user| newest(blobs, user));
-            let passed = newest.zip(item["from"].as_i64());
-            !redelivered && passed.is_some_and(|(newest, from)| from < newest)
-        });
+        let redelivered = dequeue_count > 1 || item.is_some_and(|item| item["redelivered"] == true);
+        let newest = item.and_then(|item| newest(blobs, item["user"].as_str()?));
+        let field = |name: &str| item.and_then(|item| item[name].as_i64());
+        let passed = newest.is_some_and(|newest| field("from").is_some_and(|from| from < newest));
+        let user = item.and_then(|item| item["user"].as_str());
+        // An item that cannot be done in so many attempts is given up, and the next tick makes a new one.
+        let is_last_attempt = field("attempt") == Some(3);
+        let window = user.map(str::to_owned).zip(field("to"));
+        let stale = passed && !redelivered;
         self.useful_deliveries += usize::from(!stale);
-        let worker = worker.to_owned();
         self.deliveries.push(Delivery {
-            worker,
+            worker: worker.to_owned(),
+            task: None,
             message,
             stale,
+            heals: window.filter(|_| passed && redelivered && !is_last_attempt),
+            requests: 0,
+            sent: 0,
+            called: None,
+            block_bytes,
+            block: None,
         });
     }
 
+    /// The message that this task works on.
+    fn in_hand(&mut self) -> Option<&mut Delivery> {
+        let task = try_id()?;
+        let mut deliveries = self.deliveries.iter_mut();
+        deliveries.find(|delivery| delivery.task == Some(task))
+    }
+
+    /// A process calls somebody outside. With its first call a work item asks what there is.
+    pub(crate) fn called(&mut self, worker: &str, is_listing: bool) {
+        if is_listing && self.in_hand().is_none() {
+            let mut deliveries = self.deliveries.iter_mut();
+            let new =
+                deliveries.find(|delivery| delivery.task.is_none() && delivery.worker == worker);
+            if let Some(delivery) = new {
+                delivery.task = try_id();
+            }
+        }
+        if let Some(delivery) = self.in_hand() {
+            delivery.called = Some(Instant::now());
+        }
+    }
+
     /// The process has answered, or died.
-    pub(crate) fn finished(&mut self, worker: &str, message: u64) {
+    pub(crate) fn finished(&mut self, worker: &str, message: u64, success: bool, blobs: &Blobs) {
         let same = |delivery: &Delivery| delivery.worker == worker && delivery.message == message;
-        if let Some(index) = self.deliveries.iter().position(same) {
-            self.deliveries.remove(index);
+        let Some(index) = self.deliveries.iter().position(same) else {
+            return;
+        };
+        let delivery = self.deliveries.remove(index);
+        let idle = delivery.called.map(|called| called.elapsed());
+        if idle.is_some_and(|idle| idle > IDLE_MAX) {
+            self.wrong
+                .push(format!("message {} hung", delivery.message));
+        }
+        let is_left = |(user, to): (String, i64)| newest(blobs, &user) < Some(to);
+        let idle = delivery.requests + delivery.sent == 0;
+        if success && idle && delivery.heals.is_some_and(is_left) {
+            self.wrong.push(format!(
+                "message {} was delivered again and dropped, though nobody may go on with its work",
+                delivery.message
+            ));
         }
     }
 
     /// A process starts a request to Last.fm.
     pub(crate) fn asked(&mut self, worker: &str, now_ms: i64, latency_ms: i64) {
         self.asked_ms.push(now_ms);
-        let in_hand = self
-            .deliveries
-            .iter()
-            .filter(|delivery| delivery.worker == worker);
-        let (stale, useful): (Vec<_>, Vec<_>) = in_hand.partition(|delivery| delivery.stale);
-        if useful.is_empty()
-            && let Some(delivery) = stale.first()
-        {
-            let text = format!("message {} is stale and was fetched", delivery.message);
-            self.wrong.push(text);
+        if let Some(delivery) = self.in_hand() {
+            delivery.requests += 1;
+            if delivery.stale {
+                let text = format!("message {} is stale and was fetched", delivery.message);
+                self.wrong.push(text);
+            }
         }
         // Who reserved before the pause may still ask within a second's worth, unless that was far ahead. Both ends
         // are blurred by the way of the answers and by clocks that know the time to a second.
@@ -120,8 +182,47 @@ impl Witness {
         }
     }
 
+    /// A block has landed. The blocks of one invocation are cut between seconds, unless one second has more plays than
+    /// a block may hold.
+    pub(crate) fn appended(&mut self, call: &Call, blobs: &Blobs) {
+        let Some(delivery) = self.in_hand() else {
+            return;
+        };
+        let (_, blob) = call
+            .path
+            .split_once("/scrobbles/")
+            .expect("only the archive is appended to");
+        let bytes = &blobs.containers["scrobbles"][blob].bytes;
+        let start = bytes.len() - call.body.len();
+        let before = delivery.block.replace((blob.to_owned(), start));
+        let limit = delivery.block_bytes;
+        let Some((_, before_start)) = before.filter(|(before, _)| before == blob) else {
+            return;
+        };
+        let (before, block) = (&bytes[before_start..start], &bytes[start..]);
+        let last = before.split_inclusive(|byte| *byte == b'\n').next_back();
+        let cut = last.and_then(second);
+        let of_cut = |line: &&[u8]| second(line) == cut;
+        let lines_before = before.split_inclusive(|byte| *byte == b'\n').rev();
+        let lines_after = block.split_inclusive(|byte| *byte == b'\n');
+        let after: usize = lines_after.take_while(of_cut).map(<[u8]>::len).sum();
+        let whole: usize = after
+            + lines_before
+                .take_while(of_cut)
+                .map(<[u8]>::len)
+                .sum::<usize>();
+        if after > 0 && whole <= limit {
+            self.wrong.push(format!(
+                "`{blob}` is cut at {start}, inside a second of {whole} bytes, with blocks of {limit}"
+            ));
+        }
+    }
+
     /// A message is put on the queue by the program.
     pub(crate) fn sent(&mut self, item: &serde_json::Value, queued: usize, blobs: &Blobs) {
+        if let Some(delivery) = self.in_hand() {
+            delivery.sent += 1;
+        }
         self.longest_queue = self.longest_queue.max(queued);
         let copy = item.get("attempt").is_some() || item.get("waits").is_some();
         let (Some(from), Some(user)) = (item["from"].as_i64(), item["user"].as_str()) else {
@@ -173,6 +274,11 @@ pub(crate) fn newest(blobs: &Blobs, user: &str) -> Option<i64> {
     let line = bytes.trim_ascii_end();
     let start = line.iter().rposition(|byte| *byte == b'\n');
     let line = &line[start.map_or(0, |start| start + 1)..];
+    second(line)
+}
+
+/// When the play of a line was.
+fn second(line: &[u8]) -> Option<i64> {
     let json: serde_json::Value = serde_json::from_slice(line).ok()?;
     json["uts"].as_i64()
 }

@@ -207,6 +207,9 @@ impl World {
         };
         if reply.status == 201 {
             self.witness.stored(call, now_ms, self.rate);
+            if call.query("comp") == "appendblock" {
+                self.witness.appended(call, &self.blobs);
+            }
             if let Some(item) = sent_item(call) {
                 let queued = self.queue.messages.len();
                 self.witness.sent(&item, queued, &self.blobs);

@@ -70,20 +70,50 @@ fn keys_are_checked() {
     assert_eq!(answer.status, 200);
 }
 
-#[test]
-fn more_requests_than_a_second_may_hold_are_refused() {
+fn with_rate(requests_per_second: usize, burst: usize) -> LastFm {
     let mut lastfm = alice([10]);
     lastfm.config.rate_limit = Some(RateLimit {
-        requests_per_second: 2,
+        requests_per_second,
+        burst,
         retry_after_seconds: Some(7),
     });
+    lastfm
+}
+
+#[test]
+fn more_requests_than_the_rate_allows_are_refused() {
+    let mut lastfm = with_rate(2, 2);
     let query = format!("{RECENT}&user=alice");
-    let statuses = [0, 300, 999, 2000].map(|at_ms| lastfm.answer(&query, None, at_ms).status);
-    assert_eq!(statuses, [200, 200, 429, 200]);
-    lastfm.answer(&query, None, 2001);
-    let answer = lastfm.answer(&query, None, 2002);
+    // A refused request takes nothing: at 500 there is one again.
+    let times = [0, 1, 499, 499, 500, 999, 1_000, 9_000, 9_000, 9_001];
+    let statuses = times.map(|at_ms| lastfm.answer(&query, None, at_ms).status);
+    assert_eq!(statuses, [200, 200, 429, 429, 200, 429, 200, 200, 200, 429]);
+    let answer = lastfm.answer(&query, None, 9_002);
     assert_eq!(answer.header("retry-after"), Some("7"));
     assert_eq!(json(&answer)["error"], 29);
+    // A clock that is set back fills nothing.
+    assert_eq!(lastfm.answer(&query, None, 0).status, 429);
+}
+
+#[test]
+fn one_request_in_each_interval_needs_a_burst_of_two_and_no_more() {
+    let query = format!("{RECENT}&user=alice");
+    // Now early and now late in its interval.
+    let times: Vec<i64> = (0..200).map(|k| k * 250 + k * 101 % 250).collect();
+    let refused = |burst| {
+        let mut lastfm = with_rate(4, burst);
+        let statuses = times
+            .iter()
+            .map(|at_ms| lastfm.answer(&query, None, *at_ms).status);
+        let refused = statuses.filter(|status| *status == 429).count();
+        (
+            refused,
+            lastfm.log.busiest(1_000),
+            lastfm.log.busiest(10_000),
+        )
+    };
+    assert_eq!(refused(2), (0, 5, 41));
+    assert!(refused(1).0 > 20);
 }
 
 #[test]

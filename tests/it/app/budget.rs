@@ -1,10 +1,16 @@
 //! The request budget that all instances share, as a blob.
 
+use std::time::Duration;
+
+use fake_lastfm::Fault;
 use serde_json::{Value, json};
 
+use crate::support::functions_host::Tick;
 use crate::support::proxy::Proxy;
-use crate::support::world::{World, WorldBuilder, now_ms, rj};
-use fake_lastfm::Fault;
+use crate::support::world::{
+    World, WorldBuilder, are_up_to_date, history, lastfm_with, log_lines_at, milestones, now_ms,
+    rj, work_until,
+};
 
 const BLOB: &str = "budget.json";
 
@@ -52,7 +58,7 @@ async fn the_budget_is_kept_in_the_control_container_when_a_rate_is_set() {
 async fn the_rate_is_never_exceeded_by_two_processes_and_two_users() {
     let mut lastfm = fake_lastfm::LastFm::new();
     for (user, seed) in [("rj", 1), ("zed", 2)] {
-        lastfm.add_user(user, crate::support::world::history(seed, 900));
+        lastfm.add_user(user, history(seed, 900));
     }
     let (world, _) = with_rate(World::of(lastfm).set("LASTFM_PAGE_SIZE", "100"), "10").await;
     let other = world.another_host(&[]).await;
@@ -72,6 +78,43 @@ async fn the_rate_is_never_exceeded_by_two_processes_and_two_users() {
     assert!(count > 20, "{count}");
     // Ten intervals start within a second; a request may start late inside its own, so one more may slip in.
     assert!(busiest <= 11, "{busiest} requests within a second");
+}
+
+#[tokio::test]
+async fn three_processes_and_six_users_stay_inside_the_rate_that_last_fm_enforces() {
+    let names = ["a", "b", "c", "d", "e", "f"].map(str::to_owned);
+    let users: Vec<_> = names
+        .iter()
+        .zip(1..)
+        .map(|(name, seed)| (name.as_str(), history(seed, 400)))
+        .collect();
+    let world = World::of(lastfm_with(&users)).set("LASTFM_PAGE_SIZE", "50");
+    let (mut world, _queues) = with_rate(world, "4").await;
+    let mut others = [world.another_host(&[]).await, world.another_host(&[]).await];
+    // Two items each at a time, so that all three have work.
+    for host in others.iter_mut().chain([&mut world.host]) {
+        host.app.queues.batch_size = 1;
+        host.app.queues.new_batch_threshold = 1;
+    }
+    // An interval each, and two for a machine that is busy with other tests.
+    world.enforce(4, 3);
+    world
+        .host
+        .fire_timer("enqueue_users", Tick::Scheduled)
+        .await
+        .expect_success();
+    let hosts = [&world.host, &others[0], &others[1]];
+    let is_done = || world.refused() > 0 || are_up_to_date(&hosts, &names);
+    work_until(&hosts, Duration::from_millis(200), is_done).await;
+    assert_eq!(world.refused(), 0);
+    for name in names {
+        world.expect_archived(&name).await;
+    }
+    for host in hosts {
+        let pages = milestones(host).iter().any(|line| line["pages"] != 0);
+        assert!(pages, "a process without work");
+        assert_eq!(log_lines_at(host, "WARN"), [Value::Null; 0]);
+    }
 }
 
 #[tokio::test]

@@ -232,6 +232,24 @@ async fn an_end_that_cannot_be_trusted_stops_its_user_alone_and_names_the_blob()
 }
 
 #[tokio::test]
+async fn an_end_that_cannot_be_read_for_the_moment_is_not_called_untrustworthy() {
+    let blobs = Proxy::of_blobs().await;
+    let storage = Proxy::connection_string(Some(&blobs), None);
+    let world = rj(300).set("ARCHIVE_STORAGE", storage).start().await;
+    world.work_off(r#"{"user":"rj"}"#).await;
+    let (last, _) = world.blobs("rj").await.pop().unwrap();
+    let is_download = |call: &Call| call.method == "GET" && call.path.ends_with(".ndjson");
+    blobs.trouble(1, is_download, Trouble::Refuse(403));
+    world.put(r#"{"user":"rj"}"#).await;
+    let summary = world.host.pump_until_idle(2).await;
+    assert_eq!((summary.failures().len(), summary.successes()), (1, 1));
+    let errors = log_lines_at(&world.host, "ERROR");
+    let text = errors[0].to_string();
+    assert!(text.contains(&format!("cannot read `{last}`")), "{text}");
+    assert!(!text.contains("trusted"), "{text}");
+}
+
+#[tokio::test]
 async fn an_empty_newest_blob_is_passed_over() {
     let world = rj(300).start().await;
     world.archive().create().await;

@@ -12,7 +12,6 @@ use azure_core::hmac::hmac_sha256;
 use serde::Deserialize;
 
 use super::storage::{Container, Queue};
-use super::tls::Certificates;
 
 /// The account that every Azurite has, and its published key.
 pub(crate) const ACCOUNT: &str = "devstoreaccount1";
@@ -42,16 +41,6 @@ impl Azurite {
     pub(crate) fn start() -> &'static Self {
         static SHARED: OnceLock<Azurite> = OnceLock::new();
         SHARED.get_or_init(|| Self::start_with(&[]))
-    }
-
-    /// The Azurite that speaks TLS and takes tokens, shared likewise.
-    pub(crate) fn with_tokens() -> &'static Self {
-        static SHARED: OnceLock<Azurite> = OnceLock::new();
-        SHARED.get_or_init(|| {
-            let Certificates { server, key, .. } = Certificates::of_loopback();
-            let [server, key] = [server, key].map(|path| path.to_str().unwrap().to_owned());
-            Self::start_with(&["--oauth", "basic", "--cert", &server, "--key", &key])
-        })
     }
 
     /// An Azurite of one's own with further arguments, for example `--oauth basic --cert FILE --key FILE`.
@@ -88,9 +77,8 @@ impl Azurite {
     pub(crate) fn connection_string(&self) -> String {
         let protocol = self.endpoints.blob.split(':').next().unwrap();
         format!(
-            "DefaultEndpointsProtocol={protocol};AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={};QueueEndpoint={};",
-            self.blob_endpoint(),
-            self.queue_endpoint(),
+            "DefaultEndpointsProtocol={protocol};{};",
+            connection_string(&self.blob_endpoint(), &self.queue_endpoint())
         )
     }
 
@@ -141,6 +129,13 @@ impl Drop for Azurite {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// A connection string with the account's key for services at these addresses.
+pub(crate) fn connection_string(blob: &str, queue: &str) -> String {
+    format!(
+        "AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={blob};QueueEndpoint={queue}"
+    )
 }
 
 /// A name that no other test of this process uses, legal for containers and queues, with room for `-poison`.

@@ -1,7 +1,7 @@
 //! A double of the endpoint that gives tokens to an app on Azure, and a world that has nothing else to get in with.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -97,6 +97,18 @@ impl IdentityEndpoint {
     pub(crate) fn tokens(&self) -> Vec<String> {
         let asked = self.asked();
         asked.into_iter().filter_map(|asked| asked.token).collect()
+    }
+}
+
+impl Azurite {
+    /// The Azurite that speaks TLS and takes tokens, which all tests of this process share.
+    pub(crate) fn with_tokens() -> &'static Self {
+        static SHARED: OnceLock<Azurite> = OnceLock::new();
+        SHARED.get_or_init(|| {
+            let Certificates { server, key, .. } = Certificates::of_loopback();
+            let [server, key] = [server, key].map(|path| path.to_str().unwrap().to_owned());
+            Self::start_with(&["--oauth", "basic", "--cert", &server, "--key", &key])
+        })
     }
 }
 

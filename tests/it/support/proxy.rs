@@ -1,5 +1,6 @@
 //! A proxy in front of Azurite that sees what the program really does with its storage, and can get in the way.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -7,11 +8,13 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use jiff::SignedDuration;
+use jiff::fmt::rfc2822;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::azurite::{ACCOUNT, ACCOUNT_KEY, Azurite};
+use super::azurite::{ACCOUNT, Azurite, connection_string};
 use super::tls::TlsListener;
 use super::world::read_message;
 
@@ -30,10 +33,14 @@ pub(crate) struct Call {
 }
 
 /// How to get in the way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Trouble {
     /// The request does not reach Azurite and gets no answer.
     Hold,
+    /// Azurite carries the request out, and there is no answer.
+    HoldAnswer,
+    /// The request goes on when the gate is opened.
+    Wait(Gate),
     /// Azurite carries the request out, and the answer says that it failed.
     LoseAnswer,
     /// The request does not reach Azurite; the answer has this status.
@@ -42,13 +49,33 @@ pub(crate) enum Trouble {
     Deny(&'static str),
 }
 
+/// Holds requests up until it is opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate(watch::Sender<bool>);
+
+/// Tells when a trouble has struck.
+pub(crate) struct Strikes(watch::Receiver<usize>);
+
 type Predicate = Box<dyn Fn(&Call) -> bool + Send>;
+
+/// One kind of trouble, for the requests that match.
+struct Rule {
+    /// How often it still applies.
+    times: usize,
+    predicate: Predicate,
+    trouble: Trouble,
+    strikes: watch::Sender<usize>,
+}
 
 struct Shared {
     target: String,
     http: reqwest::Client,
     calls: watch::Sender<Vec<Call>>,
-    rules: Mutex<Vec<(usize, Predicate, Trouble)>>,
+    rules: Mutex<Vec<Rule>>,
+    /// How far the program's time runs ahead of everybody else's, in seconds.
+    ahead_s: AtomicI64,
+    /// The same, with a budget blob that is seen from there.
+    budget_ahead_s: AtomicI64,
 }
 
 /// A running proxy for one of Azurite's services; it lives as long as the test's runtime.
@@ -109,6 +136,8 @@ impl Proxy {
             http,
             calls: watch::Sender::new(Vec::new()),
             rules: Mutex::default(),
+            ahead_s: AtomicI64::new(0),
+            budget_ahead_s: AtomicI64::new(0),
         });
         let router = Router::new()
             .fallback(forward)
@@ -132,9 +161,7 @@ impl Proxy {
         let azurite = Azurite::start();
         let blob = blobs.map_or_else(|| azurite.blob_endpoint(), |proxy| proxy.endpoint.clone());
         let queue = queues.map_or_else(|| azurite.queue_endpoint(), |proxy| proxy.endpoint.clone());
-        format!(
-            "AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};BlobEndpoint={blob};QueueEndpoint={queue}"
-        )
+        connection_string(&blob, &queue)
     }
 
     /// Gets in the way of the next `times` requests that match.
@@ -143,9 +170,32 @@ impl Proxy {
         times: usize,
         predicate: impl Fn(&Call) -> bool + Send + 'static,
         trouble: Trouble,
-    ) {
-        let mut rules = self.shared.rules.lock().unwrap();
-        rules.push((times, Box::new(predicate), trouble));
+    ) -> Strikes {
+        let (strikes, struck) = watch::channel(0);
+        self.shared.rules.lock().unwrap().push(Rule {
+            times,
+            predicate: Box::new(predicate),
+            trouble,
+            strikes,
+        });
+        Strikes(struck)
+    }
+
+    /// Gets in the way no more.
+    pub(crate) fn calm(&self) {
+        self.shared.rules.lock().unwrap().clear();
+    }
+
+    /// From now on the service's clock runs so many seconds ahead (or, when negative, behind), for the program alone.
+    pub(crate) fn date_runs_ahead(&self, seconds: i64) {
+        self.shared.ahead_s.store(seconds, Ordering::SeqCst);
+    }
+
+    /// Puts the program into another time: what it reads and writes is moved by so many seconds. To it, its own clock is wrong by
+    /// as much; to everybody else it has the same clock and the right storage.
+    pub(crate) fn time_runs_ahead(&self, seconds: i64) {
+        self.date_runs_ahead(seconds);
+        self.shared.budget_ahead_s.store(seconds, Ordering::SeqCst);
     }
 
     /// Everything that came by so far.
@@ -178,13 +228,62 @@ impl Proxy {
 }
 
 impl Shared {
-    fn trouble_for(&self, call: &Call) -> Option<Trouble> {
+    fn trouble_for(&self, call: &Call) -> Option<(Trouble, watch::Sender<usize>)> {
         let mut rules = self.rules.lock().unwrap();
-        let (times, _, trouble) = rules
+        let rule = rules
             .iter_mut()
-            .find(|(times, predicate, _)| *times > 0 && predicate(call))?;
-        *times -= 1;
-        Some(*trouble)
+            .find(|rule| rule.times > 0 && (rule.predicate)(call))?;
+        rule.times -= 1;
+        Some((rule.trouble.clone(), rule.strikes.clone()))
+    }
+
+    /// The budget blob as it is so many seconds away.
+    fn moved(&self, body: Bytes, path: &str, direction: i64) -> Bytes {
+        let seconds = direction * self.budget_ahead_s.load(Ordering::SeqCst);
+        if seconds == 0 || !path.ends_with("/budget.json") {
+            return body;
+        }
+        let Ok(mut budget) = serde_json::from_slice::<Value>(&body) else {
+            return body;
+        };
+        let free_at_ms = budget["free_at_ms"].as_i64().unwrap();
+        budget["free_at_ms"] = (free_at_ms + seconds * 1_000).into();
+        Bytes::from(budget.to_string())
+    }
+
+    fn move_date(&self, headers: &mut HeaderMap) {
+        let seconds = self.ahead_s.load(Ordering::SeqCst);
+        let Some(date) = headers.get_mut("date") else {
+            return;
+        };
+        let time = rfc2822::DateTimeParser::new().parse_timestamp(date.to_str().unwrap());
+        let time = time.unwrap() + SignedDuration::from_secs(seconds);
+        let text = time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        *date = text.parse().unwrap();
+    }
+}
+
+impl Gate {
+    pub(crate) fn closed() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    pub(crate) fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn pass(&self) {
+        self.0.subscribe().wait_for(|open| *open).await.unwrap();
+    }
+}
+
+impl Strikes {
+    /// Waits until the trouble has struck for the first time: when the request is there, or, where it is carried out, after that.
+    pub(crate) async fn first(mut self) {
+        if self.0.wait_for(|strikes| *strikes > 0).await.is_err() {
+            // The rule is gone, and with it everything that could strike.
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -214,39 +313,69 @@ async fn forward(
         index = calls.len();
         calls.push(call);
     });
-    match trouble {
-        Some(Trouble::Hold) => std::future::pending().await,
+    let (trouble, strikes) = trouble.unzip();
+    let struck = || {
+        if let Some(strikes) = &strikes {
+            strikes.send_modify(|strikes| *strikes += 1);
+        }
+    };
+    match &trouble {
+        Some(Trouble::Hold) => {
+            struck();
+            std::future::pending::<()>().await;
+        }
         Some(Trouble::Refuse(status)) => {
-            return StatusCode::from_u16(status).unwrap().into_response();
+            struck();
+            return StatusCode::from_u16(*status).unwrap().into_response();
         }
         Some(Trouble::Deny(code)) => {
-            let body = format!(
-                "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code><Message>This request is not authorized \
-                 to perform this operation.</Message></Error>"
-            );
-            let headers = [
-                ("content-type", "application/xml"),
-                ("x-ms-error-code", code),
-            ];
-            return (StatusCode::FORBIDDEN, headers, body).into_response();
+            struck();
+            return denied(code);
         }
-        Some(Trouble::LoseAnswer) | None => {}
+        Some(Trouble::Wait(gate)) => {
+            struck();
+            gate.pass().await;
+        }
+        Some(Trouble::HoldAnswer | Trouble::LoseAnswer) | None => {}
     }
     let url = format!("{}{path}?{query}", shared.target);
     let mut headers = headers;
     headers.remove("host");
+    let body = shared.moved(body, path, -1);
     let request = shared.http.request(method, url).headers(headers).body(body);
     let answer = request.send().await.unwrap();
     let status = answer.status();
     shared
         .calls
         .send_modify(|calls| calls[index].status = Some(status.as_u16()));
-    if matches!(trouble, Some(Trouble::LoseAnswer)) {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    match trouble {
+        Some(Trouble::HoldAnswer) => {
+            struck();
+            std::future::pending::<()>().await;
+        }
+        Some(Trouble::LoseAnswer) => {
+            struck();
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+        _ => {}
     }
     let mut headers = answer.headers().clone();
     headers.remove("transfer-encoding");
     headers.remove("connection");
-    let body = answer.bytes().await.unwrap();
+    shared.move_date(&mut headers);
+    let body = shared.moved(answer.bytes().await.unwrap(), path, 1);
     (status, headers, Body::from(body)).into_response()
+}
+
+/// A refusal as the service writes it.
+fn denied(code: &'static str) -> Response {
+    let message = "This request is not authorized to perform this operation.";
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    );
+    let headers = [
+        ("content-type", "application/xml"),
+        ("x-ms-error-code", code),
+    ];
+    (StatusCode::FORBIDDEN, headers, body).into_response()
 }

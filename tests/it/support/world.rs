@@ -1,8 +1,10 @@
 //! A whole small world for one test: a fake Last.fm, names of its own in the shared Azurite, and the packaged app under the host double.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use fake_lastfm::{LastFm, Play, Server, histories};
+use fake_lastfm::{LastFm, Play, RateLimit, Server, histories};
+use futures::future::select_all;
 use serde_json::Value;
 
 use super::azurite::{Azurite, unique_name};
@@ -199,12 +201,28 @@ impl World {
             .max()
     }
 
-    /// Every log line so far that came from a work item, as JSON: those with this message.
+    /// Every log line so far that came from a work item, as JSON.
     pub(crate) fn milestones(&self) -> Vec<Value> {
-        log_lines(&self.host)
-            .into_iter()
-            .filter(|line| line.get("append_bytes").is_some())
-            .collect()
+        milestones(&self.host)
+    }
+
+    /// From now on Last.fm enforces this rate, and lets so many come at once.
+    pub(crate) fn enforce(&self, requests_per_second: usize, burst: usize) {
+        self.lastfm.with(|lastfm| {
+            lastfm.config.rate_limit = Some(RateLimit {
+                requests_per_second,
+                burst,
+                retry_after_seconds: None,
+            });
+        });
+    }
+
+    /// How many requests Last.fm has refused for their rate.
+    pub(crate) fn refused(&self) -> usize {
+        self.lastfm.with(|lastfm| {
+            let entries = lastfm.log.entries().iter();
+            entries.filter(|entry| entry.status == 429).count()
+        })
     }
 }
 
@@ -275,6 +293,43 @@ pub(crate) fn log_lines(host: &FunctionsHost) -> Vec<Value> {
         value
     };
     host.stdout().iter().map(parse).collect()
+}
+
+/// Lets the hosts work, each looking at the queue at least this often, until this is so. Whatever else they have begun by then is left
+/// half-done.
+pub(crate) async fn work_until(
+    hosts: &[&FunctionsHost],
+    pause_max: Duration,
+    mut is_done: impl FnMut() -> bool,
+) {
+    let listeners = hosts.iter().map(|host| Box::pin(host.listen(pause_max)));
+    let looks = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(100));
+        while !is_done() {
+            looks.tick().await;
+        }
+    };
+    tokio::select! {
+        (ended, ..) = select_all(listeners) => panic!("a process ended: {ended:?}"),
+        () = looks => {}
+    }
+}
+
+/// Whether work items of these hosts have come to the end of each user's window.
+pub(crate) fn are_up_to_date(hosts: &[&FunctionsHost], users: &[String]) -> bool {
+    let lines: Vec<Value> = hosts.iter().flat_map(|host| log_lines(host)).collect();
+    users.iter().all(|user| {
+        let mut of_user = lines.iter().filter(|line| line["user"] == **user);
+        of_user.any(|line| line["outcome"] == "up to date")
+    })
+}
+
+/// The log lines that came from work items.
+#[track_caller]
+pub(crate) fn milestones(host: &FunctionsHost) -> Vec<Value> {
+    let mut lines = log_lines(host);
+    lines.retain(|line| line.get("append_bytes").is_some());
+    lines
 }
 
 /// The log lines of one level.

@@ -1,6 +1,6 @@
 //! One call of the program: the host's request, and what the host makes of the answer.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::stream;
 
@@ -17,6 +17,8 @@ const CRASH_LIMIT: Duration = Duration::from_millis(500);
 pub(crate) struct Invocation {
     /// What was called and sent, for messages.
     pub(crate) what: String,
+    /// When it was sent.
+    pub(crate) sent: Instant,
     /// The answer; none when the connection broke.
     pub(crate) answer: Option<RawAnswer>,
     /// What the host makes of it; never a hang, which fails the test instead.
@@ -28,6 +30,7 @@ impl FunctionsHost {
     pub(super) async fn invoke(&self, function: &Function, body: String) -> Invocation {
         let id = payload::guid();
         let what = format!("POST /{} (invocation {id}) with {body}", function.name);
+        let sent = Instant::now();
         let (answer, verdict) = match self.send(&function.name, body, &id).await {
             Ok(answer) => (Some(answer.clone()), answer.judge()),
             Err(problem) => {
@@ -42,6 +45,7 @@ impl FunctionsHost {
         }
         Invocation {
             what,
+            sent,
             answer,
             verdict,
         }

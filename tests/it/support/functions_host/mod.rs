@@ -6,6 +6,7 @@
 
 mod app;
 mod invocation;
+mod listener;
 mod payload;
 mod process;
 mod pump;
@@ -202,7 +203,12 @@ impl FunctionsHost {
 
     /// Asks the program to end, with SIGTERM, as containers and core tools do; does not wait.
     pub(crate) fn terminate(&self) {
-        self.process.signal(Signal::SIGTERM);
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Sends a signal; does not wait.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// Waits for the end of the program; fails the test when it does not come.

@@ -1,5 +1,6 @@
 //! The host's queue listener: receives messages, runs them in parallel, and deletes, releases or poisons each.
 
+use std::pin::pin;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -105,10 +106,17 @@ impl PumpSummary {
 
 /// One queue function and its queue.
 #[derive(Clone)]
-struct Listener<'a> {
+pub(super) struct Listener<'a> {
     function: &'a Function,
     queue: Queue,
     poison: Option<Queue>,
+}
+
+impl Listener<'_> {
+    /// Receives so many messages at most.
+    pub(super) async fn receive(&self, count_max: usize) -> Vec<ReceivedMessage> {
+        self.queue.receive(count_max, LEASE).await
+    }
 }
 
 impl FunctionsHost {
@@ -118,11 +126,7 @@ impl FunctionsHost {
         let mut summary = PumpSummary::default();
         let mut running = FuturesUnordered::new();
         for listener in &listeners {
-            for message in listener
-                .queue
-                .receive(self.app.queues.batch_size, LEASE)
-                .await
-            {
+            for message in listener.receive(self.app.queues.batch_size).await {
                 running.push(self.handle(listener, message));
             }
         }
@@ -153,7 +157,7 @@ impl FunctionsHost {
                     summary.reached_limit = true;
                     continue;
                 }
-                for message in listener.queue.receive(count, LEASE).await {
+                for message in listener.receive(count).await {
                     started += 1;
                     running_of[index] += 1;
                     running.push(async move { (index, self.handle(listener, message).await) });
@@ -167,7 +171,24 @@ impl FunctionsHost {
         }
     }
 
-    async fn finish(&self, mut summary: PumpSummary, listeners: &[Listener<'_>]) -> PumpSummary {
+    /// Works as in [`FunctionsHost::pump_until_idle`] and kills the program at this moment; false when the work was done before.
+    pub(crate) async fn pump_until_killed(&self, moment: impl Future<Output = ()>) -> bool {
+        let mut pump = pin!(self.pump_until_idle(usize::MAX));
+        tokio::select! {
+            _ = &mut pump => false,
+            () = moment => {
+                self.kill().await;
+                pump.await;
+                true
+            }
+        }
+    }
+
+    pub(super) async fn finish(
+        &self,
+        mut summary: PumpSummary,
+        listeners: &[Listener<'_>],
+    ) -> PumpSummary {
         for listener in listeners {
             summary.remaining += listener.queue.approximate_count().await;
         }
@@ -177,7 +198,7 @@ impl FunctionsHost {
     }
 
     /// The queue functions; like the host, creates their queues.
-    async fn listeners(&self) -> Vec<Listener<'_>> {
+    pub(super) async fn listeners(&self) -> Vec<Listener<'_>> {
         let azurite = self
             .azurite
             .expect("`HostBuilder::storage` names the storage whose queues are polled");
@@ -212,7 +233,11 @@ impl FunctionsHost {
     }
 
     /// One delivery, from the received message to its end.
-    async fn handle(&self, listener: &Listener<'_>, message: ReceivedMessage) -> Handled {
+    pub(super) async fn handle(
+        &self,
+        listener: &Listener<'_>,
+        message: ReceivedMessage,
+    ) -> Handled {
         let text = message.text.clone();
         self.exchanged.lock().unwrap().push(("message", text));
         let mut handled = Handled {
