@@ -14,6 +14,7 @@ mod kills;
 mod leaks;
 mod lossy_storage;
 mod packaging;
+mod panics;
 mod pauses;
 mod pipeline;
 mod shrinking;
