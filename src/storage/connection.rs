@@ -241,6 +241,13 @@ mod tests {
             "https://acc.example/?sv=1&sig=abc%3D - signature",
         );
         check(
+            &[(
+                "X",
+                "AccountName=acc;SharedAccessSignature=sv=1;EndpointSuffix=core.example",
+            )],
+            "https://acc.blob.core.example/?sv=1 https://acc.queue.core.example/?sv=1 signature",
+        );
+        check(
             &[
                 ("X__accountName", "acc"),
                 ("X__credential", "managedidentity"),

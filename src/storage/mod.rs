@@ -4,6 +4,7 @@ mod connection;
 mod identity;
 mod policies;
 mod refusal;
+mod tokens;
 
 pub use connection::{Access, Connection};
 pub(crate) use refusal::{Service, explained};

@@ -172,19 +172,18 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap)
         client_id: query.get("client_id").cloned(),
         token: None,
     };
-    let answer = match manner.refusal {
-        Some((status, body)) => (StatusCode::from_u16(status).unwrap(), Json(body)).into_response(),
-        None => {
-            let number = shared.asked.lock().unwrap().len();
-            let token = token(number, &manner.issuer, manner.lifetime_s);
-            asked.token = Some(token.clone());
-            let expires_on = jiff::Timestamp::now().as_second() + manner.lifetime_s;
-            Json(json!({
-                "access_token": token, "expires_on": expires_on.to_string(), "token_type": "Bearer",
-                "resource": STORAGE, "client_id": asked.client_id,
-            }))
-            .into_response()
-        }
+    let answer = if let Some((status, body)) = manner.refusal {
+        (StatusCode::from_u16(status).unwrap(), Json(body)).into_response()
+    } else {
+        let number = shared.asked.lock().unwrap().len();
+        let token = token(number, &manner.issuer, manner.lifetime_s);
+        asked.token = Some(token.clone());
+        let expires_on = jiff::Timestamp::now().as_second() + manner.lifetime_s;
+        Json(json!({
+            "access_token": token, "expires_on": expires_on.to_string(), "token_type": "Bearer",
+            "resource": STORAGE, "client_id": asked.client_id,
+        }))
+        .into_response()
     };
     shared.asked.lock().unwrap().push(asked);
     answer

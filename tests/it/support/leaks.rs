@@ -153,16 +153,13 @@ fn percent_decoded(text: &[u8]) -> Vec<u8> {
             .get(..2)
             .and_then(|two| std::str::from_utf8(two).ok());
         let number = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match number.filter(|_| *first == b'%') {
-            Some(byte) => {
-                decoded.push(byte);
-                rest = &behind[2..];
-            }
-            None => {
-                decoded.push(*first);
-                rest = behind;
-            }
-        }
+        let number = number.filter(|_| *first == b'%');
+        decoded.push(number.unwrap_or(*first));
+        rest = if number.is_some() {
+            &behind[2..]
+        } else {
+            behind
+        };
     }
     decoded
 }
@@ -191,7 +188,7 @@ fn forms(text: &[u8]) -> Vec<Form> {
     let hexadecimal = in_numbers(text, "", |byte| format!("{byte:02x}"));
     add("in hexadecimal", hexadecimal, true);
     for separator in [",", ", "] {
-        let numbers = in_numbers(text, separator, |byte| byte.to_string());
+        let numbers = in_numbers(text, separator, u8::to_string);
         add("as numbers", numbers, false);
     }
     for before in 0..3 {
@@ -234,7 +231,7 @@ mod tests {
     #[test]
     fn a_secret_is_seen_in_each_of_its_forms() {
         let debug = format!("{:?}", SECRET.as_bytes());
-        let in_hexadecimal: String = SECRET.bytes().map(|byte| format!("{byte:02X}")).collect();
+        let in_hexadecimal = in_numbers(SECRET.as_bytes(), "", |byte| format!("{byte:02X}"));
         let json = serde_json::json!({ "message": SECRET }).to_string();
         let url = reqwest::Url::parse_with_params("http://localhost/", [("api_key", SECRET)]);
         let url = url.unwrap().to_string();
@@ -250,7 +247,7 @@ mod tests {
             &url,
             &url.to_lowercase(),
             &encoded_again,
-            &in_hexadecimal,
+            std::str::from_utf8(&in_hexadecimal).unwrap(),
         ] {
             assert_eq!(finds(format!("before {text} after")), 2, "{text}");
         }
