@@ -21,7 +21,16 @@ param network string = 'private'
 @description('When the timer runs, as NCRONTAB with seconds, in UTC.')
 param syncSchedule string = '0 0 * * * *'
 
-@description('true: both functions stand still. What is on the queue waits.')
+@description('When late and removed plays are looked for, as NCRONTAB with seconds, in UTC.')
+param reconcileSchedule string = '0 45 4 * * *'
+
+@description('Requests to Last.fm in a second, of all instances together; above 0 and at most 5. The job has as many again.')
+param requestsPerSecond string = '4'
+
+@description('true: Last.fm’s own row is kept with each play.')
+param includeRaw bool = false
+
+@description('true: every function stands still. What is on the queues waits.')
 param paused bool = false
 
 @description('Instances of one function. No protection for Last.fm: that is the request budget.')
@@ -76,6 +85,8 @@ var tags = {
 
 // The containers and queues that the app is told of, and that access.bicep opens: said once.
 var workQueue = 'page-ranges'
+var reconcileQueue = 'reconciles'
+var queues = [workQueue, '${workQueue}-poison', reconcileQueue, '${reconcileQueue}-poison']
 var archiveContainer = 'scrobbles'
 var controlContainer = 'control'
 var packageContainer = 'app-package'
@@ -128,7 +139,10 @@ module hostStorage 'modules/storage.bicep' = {
     firewall: firewall
     zoneRedundant: zoneRedundant
     containers: [packageContainer]
-    queues: [workQueue, '${workQueue}-poison']
+    queues: queues
+    // What the host keeps here it can make again.
+    versioning: false
+    locked: false
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -186,7 +200,7 @@ module access 'modules/access.bicep' = {
     archiveStorageName: archiveStorage.outputs.name
     vaultName: vault.outputs.name
     insightsName: monitoring.outputs.insightsName
-    workQueue: workQueue
+    queues: queues
   }
 }
 
@@ -209,10 +223,14 @@ module app 'modules/function-app.bicep' = {
     archiveContainer: archiveContainer
     controlContainer: controlContainer
     workQueue: workQueue
+    reconcileQueue: reconcileQueue
     vaultUri: vault.outputs.uri
     insightsConnectionString: monitoring.outputs.insightsConnectionString
     lastfmUsers: lastfmUsers
     syncSchedule: syncSchedule
+    reconcileSchedule: reconcileSchedule
+    requestsPerSecond: requestsPerSecond
+    includeRaw: includeRaw
     paused: paused
   }
   // An app that starts before it may read its storage, or before the names resolve to the private addresses, stays down.
@@ -252,6 +270,8 @@ module job 'containerapps/main.bicep' = if (containerJob && isPrivate) {
     archiveStorageName: archiveStorage.outputs.name
     image: containerImage
     schedule: containerSchedule
+    requestsPerSecond: requestsPerSecond
+    includeRaw: includeRaw
     lastfmUsers: lastfmUsers
   }
   dependsOn: [access, endpoints]

@@ -5,7 +5,7 @@
 
 use crate::clock::{Clock, milliseconds};
 use crate::fetch_pages::FetchPages;
-use crate::storage::{Connection, is_code, queue_client};
+use crate::storage::{Connection, Service, explained, is_code, queue_client};
 use anyhow::Context;
 use azure_core::base64;
 use azure_core::http::HttpClient;
@@ -87,6 +87,7 @@ impl WorkQueue {
     pub async fn send(&self, item: &FetchPages, delay: Duration) -> anyhow::Result<()> {
         send(&self.work, item.to_message(), delay)
             .await
+            .map_err(refused)
             .with_context(|| {
                 format!(
                     "cannot put a work item for `{}` on queue `{}`",
@@ -108,6 +109,7 @@ impl WorkQueue {
         let text = base64::encode(json);
         send(&self.poison, text, Duration::ZERO)
             .await
+            .map_err(refused)
             .with_context(|| format!("cannot put a bad message on queue `{}-poison`", self.name))
     }
 }
@@ -133,4 +135,9 @@ async fn send(queue: &QueueClient, text: String, delay: Duration) -> anyhow::Res
         }
     }
     Ok(())
+}
+
+/// What a refusal means, in front of it.
+fn refused(error: anyhow::Error) -> anyhow::Error {
+    explained(error, Service::Queues)
 }

@@ -1,4 +1,5 @@
-"""Checkov over our templates: its own rules, and ours in rules/*.yaml, each of which must catch the template beside it."""
+"""Checkov over our templates, image and workflows: its own rules, and ours in rules/*.yaml, each of which must catch the template
+beside it."""
 
 import io
 import json
@@ -98,14 +99,34 @@ def judge(files, checkov):
     return problems, looked
 
 
-def uncaught(checkov, work):
-    """The rules of ours that do not catch the template which stands beside them."""
+def image_and_workflows(root):
+    """What checkov's own rules find in the image and the workflows, one line each; and how many of its rules looked."""
+    from checkov.dockerfile.runner import Runner as Images
+    from checkov.github_actions.runner import Runner as Workflows
+    from checkov.runner_filter import RunnerFilter
+
+    problems, looked = [], set()
+    workflows = [str(file) for file in sorted((root / ".github/workflows").glob("*.yml"))]
+    for runner, framework, files in ((Images, "dockerfile", [str(root / "Dockerfile")]), (Workflows, "github_actions", workflows)):
+        report = runner().run(root_folder=None, files=files, runner_filter=RunnerFilter(framework=[framework]))
+        problems += [f"{file}: checkov cannot read it" for file in report.parsing_errors]
+        problems += [f"{check.file_path}:{check.file_line_range[0]}: {check.check_id}: {check.check_name}" for check in report.failed_checks]
+        looked |= {check.check_id for check in report.passed_checks}
+    return problems, looked
+
+
+def misjudged(checkov, work):
+    """The rules of ours that do not catch the bad template beside them, or find fault with the good one, where there is one."""
     missed = []
     for rule in rules():
         rule_id = rule["metadata"]["id"]
-        bad = work / f"{rule_id}.bicep"
-        bad.write_text(rule["bad"])
-        report, trouble = checkov.run(bad)
-        if trouble or rule_id not in {check.check_id for check in report.failed_checks}:
-            missed.append((rule_id, trouble))
+        for kind in ("bad", "good"):
+            if kind not in rule:
+                continue
+            file = work / f"{rule_id}-{kind}.bicep"
+            file.write_text(rule[kind])
+            report, trouble = checkov.run(file)
+            judged = {check.check_id for check in (report.failed_checks if kind == "bad" else report.passed_checks)}
+            if trouble or rule_id not in judged:
+                missed.append((rule_id, kind, trouble))
     return missed

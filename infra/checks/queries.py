@@ -56,6 +56,6 @@ def check(folder, root):
     return problems
 
 
-def unused(folder, alerts):
-    """Queries that neither an alert nor a person uses."""
-    return [file.name for file in sorted(folder.glob("*.kql")) if f"queries/{file.name}" not in alerts and "For people:" not in file.read_text()]
+def unused(folder, users):
+    """Queries that neither the text of an alert or a hook names, nor a person uses."""
+    return [file.name for file in sorted(folder.glob("*.kql")) if f"queries/{file.name}" not in users and "// For people:" not in file.read_text()]

@@ -10,8 +10,8 @@ from pathlib import Path
 name, arguments = Path(sys.argv[0]).name, sys.argv[1:]
 scene = json.loads(Path(os.environ["SCENE"]).read_text())
 line = " ".join([name, *arguments])
-# Only what is told to read standard input reads it; a hook's own prompt must not be emptied by a call before it.
-stdin = sys.stdin.read() if "@-" in arguments else None
+# az reads standard input when it is told to. azd may at any time, so no hook may leave it what somebody else waits for.
+stdin = sys.stdin.read() if "@-" in arguments or name == "azd" else None
 with open(os.environ["CALLS"], "a+", encoding="utf-8") as calls:
     fcntl.flock(calls, fcntl.LOCK_EX)
     calls.seek(0)

@@ -1,5 +1,5 @@
 """What `bicep build` would say and a little more: names that nobody declared, modules that are called wrongly, parameter files that
-do not fit; and the wiring that no rule about a single resource can see."""
+do not fit, secrets."""
 
 import json
 import re
@@ -144,42 +144,6 @@ def secrets(files):
                 problems.append(f"{file.path.name}:{output.line}: output `{output.name}` shows a secure parameter")
             if file.path.name == "main.bicep" and re.search(r"(?i)connectionstring|key$|token|secret|password", str(output.value)):
                 problems.append(f"{file.path.name}:{output.line}: output `{output.name}` shows `{output.value}`")
-    return problems
-
-
-def wiring(infra, root):
-    """What holds between resources, and between templates and program."""
-    problems = []
-    text = {file.stem: file.read_text() for file in (infra / "modules").glob("*.bicep")}
-    settings = set(re.findall(r"^    '?([A-Za-z_.]+)'?: ", text["function-app"].split("name: 'appsettings'")[1].split("\n  }")[0], re.M))
-    for folder in sorted((root / "function-triggers").iterdir()):
-        function = (folder / "function.json").read_text()
-        for name in re.findall(r"%(\w+)%", function):
-            if name not in settings:
-                problems.append(f"function-app.bicep: {folder.name} needs the setting `{name}`")
-        if f"AzureWebJobs.{folder.name}.Disabled" not in settings:
-            problems.append(f"function-app.bicep: {folder.name} cannot be paused")
-    program = (root / "src/settings/mod.rs").read_text()
-    known = set(re.search(r"const NAMES: \[&str; \d+\] = \[(.*?)\];", program, re.S)[1].replace('"', "").replace(",", " ").split())
-    known |= {"SYNC_SCHEDULE", "RECONCILE_SCHEDULE", "RECONCILE_QUEUE", "AZURE_CLIENT_ID"}
-    for name in settings:
-        if not name.startswith(("AzureWebJobs.", "APPLICATIONINSIGHTS_")) and name.split("__")[0] not in known:
-            problems.append(f"function-app.bicep: the program knows no setting `{name}`")
-    groups = set(re.findall(r"params: \{[^}]*?targetId: (\w+)[^}]*?groupId: '(\w+)'", text["private-endpoints"], re.S))
-    for wanted in (("vaultId", "vault"), ("hostStorageId", "blob"), ("hostStorageId", "queue"), ("archiveStorageId", "blob")):
-        if wanted not in groups:
-            problems.append(f"private-endpoints.bicep: no endpoint for {wanted}")
-    for name, content in text.items():
-        for subnet in re.findall(r"addressPrefix: \w+Prefix\n(.*?)\n        }", content, re.S):
-            if "networkSecurityGroup:" not in subnet:
-                problems.append(f"{name}.bicep: a subnet without rules")
-    queues = re.findall(r"roleDefinitionId: storageQueueDataContributor", text["access"])
-    scopes = re.findall(r"scope: (\w+)\n  properties: \{\n    principalId: principalId\n    principalType: 'ServicePrincipal'\n    roleDefinitionId: storageQueue", text["access"])
-    if len(queues) != len(scopes) or sorted(scopes) != ["items", "poison"]:
-        problems.append("access.bicep: queues are opened one by one: the work queue and its poison queue")
-    main = (infra / "main.bicep").read_text()
-    if "versioning: true" not in main or "locked: archiveLock" not in main:
-        problems.append("main.bicep: the archive keeps versions and can be locked")
     return problems
 
 

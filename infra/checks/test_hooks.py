@@ -25,7 +25,9 @@ ENVIRONMENT = {
     "WORKSPACE_CUSTOMER_ID": "workspace",
 }
 RESOLVED = ["--method get .*/appsettings/LASTFM_API_KEY", [{"stdout": "Resolved\n"}]]
-BOTH = ["--method get .*/functions\\?", [{"stdout": "enqueue_users fetch_pages\n"}]]
+LISTED = ["--method get .*/functions\\?", [{"stdout": "enqueue_users fetch_pages\n"}]]
+NEW_AZ = ["^az version", [{"stdout": "2.91.0\n"}]]
+FILES = ("host.json", "lastfm-archive", "enqueue_users/function.json", "fetch_pages/function.json")
 
 
 class Hooks(unittest.TestCase):
@@ -65,6 +67,14 @@ class Hooks(unittest.TestCase):
         found = [index for index, line in enumerate(self.lines()) if all(word in line for word in words)]
         self.assertTrue(found, f"{words} in {self.lines()}")
         return found[0]
+
+    def zip(self, path, files=FILES, mode=0o755):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in files:
+                entry = zipfile.ZipInfo(name)
+                entry.external_attr = (0o100000 | mode) << 16
+                archive.writestr(entry, "x")
+        return str(path)
 
     def assert_no_argument_holds(self, secret):
         self.assertFalse([line for line in self.lines(without=()) if secret.lower() in line.lower()])
@@ -148,11 +158,11 @@ class AfterDeploying(Hooks):
     def setUp(self):
         super().setUp()
         (self.root / "target").mkdir()
-        (self.root / "target/function-app.zip").write_bytes(b"zip")
+        self.package = self.zip(self.root / "target/function-app.zip")
 
     def test_deploy_then_run_then_wait_for_the_milestone(self):
         line = [{"stdout": ""}, {"stdout": "rj: work item done, 200 plays, more to come\n"}]
-        run = self.run_hook("postdeploy", [BOTH, ["loganalytics", line]])
+        run = self.run_hook("postdeploy", [LISTED, ["loganalytics", line]])
         self.assertEqual(run.returncode, 0, run.stderr)
         order = [
             self.position("functionapp deployment source config-zip", "--src target/function-app.zip", "--build-remote false"),
@@ -162,23 +172,37 @@ class AfterDeploying(Hooks):
         ]
         self.assertEqual(order, sorted(order))
         self.assertIn("rj: work item done, 200 plays", run.stderr)
-        body = self.calls()[order[3]]["arguments"]
-        json.loads(body[body.index("--body") + 1])
+        arguments = self.calls()[order[3]]["arguments"]
+        query = json.loads(arguments[arguments.index("--body") + 1])["query"]
+        # Since the timer was told to run: an older line would say nothing about this package.
+        self.assertRegex(query, r"TimeGenerated > datetime\(20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\)")
 
     def test_a_refusal_in_the_log_is_a_failure_with_its_reason(self):
         refused = "rj: work item refused, 0 plays, refused Last.fm rejects the key (code 10)\n"
-        run = self.run_hook("postdeploy", [BOTH, ["loganalytics", [{"stdout": refused}]]])
+        run = self.run_hook("postdeploy", [LISTED, ["loganalytics", [{"stdout": refused}]]])
         self.assertNotEqual(run.returncode, 0)
         self.assertIn("Last.fm rejects the key (code 10)", run.stderr)
 
     def test_every_wait_ends(self):
-        for scene in ([["/functions\\?", [{"exit": 1}]]], [BOTH, ["hostruntime", [{"exit": 1}]]], [BOTH]):
+        for scene in ([["/functions\\?", [{"exit": 1}]]], [LISTED, ["hostruntime", [{"exit": 1}]]], [LISTED]):
             run = self.run_hook("postdeploy", scene)
             self.assertNotEqual(run.returncode, 0)
             self.assertIn("gave up: waited for", run.stderr)
 
+    def test_a_timer_that_cannot_be_run_from_outside_runs_by_its_schedule(self):
+        run = self.run_hook("postdeploy", [LISTED, ["hostruntime", [{"exit": 1}]]])
+        self.assertNotEqual(run.returncode, 0)
+        self.assertIn("deployed, but the timer could not be run from here: it runs by its schedule", run.stderr)
+        self.assertFalse([line for line in self.lines() if "loganalytics" in line])
+
+    def test_it_waits_for_every_function_of_the_package(self):
+        self.zip(self.package, (*FILES, "reconcile_user/function.json"))
+        run = self.run_hook("postdeploy", [LISTED])
+        self.assertNotEqual(run.returncode, 0)
+        self.assertIn("waited for the functions enqueue_users fetch_pages reconcile_user to be listed (last seen: enqueue_users fetch_pages)", run.stderr)
+
     def test_a_paused_app_is_not_run(self):
-        run = self.run_hook("postdeploy", [BOTH], PAUSED="true")
+        run = self.run_hook("postdeploy", [LISTED], PAUSED="true")
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertFalse([line for line in self.lines() if "hostruntime" in line])
 
@@ -189,32 +213,35 @@ class AfterDeploying(Hooks):
 
 
 class BeforeProvisioning(Hooks):
+    def provision(self, scene=(), **extra):
+        return self.run_hook("preprovision", [*scene, NEW_AZ], **extra)
+
     def test_a_deleted_vault_is_brought_back_into_its_group(self):
         scene = [["list-deleted", [{"stdout": "kv-old\twesteurope\n"}]], ["provider show", [{"stdout": "Registered\n"}]]]
-        run = self.run_hook("preprovision", scene)
+        run = self.provision(scene)
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertIn("/resourceGroups/rg-lastfm-archive-test/", self.lines()[self.position("list-deleted")])
         group = self.position("group create --name rg-lastfm-archive-test --location westeurope", "azd-env-name=test")
         self.assertLess(group, self.position("keyvault recover --name kv-old --location westeurope"))
 
     def test_nothing_is_brought_back_when_nothing_was_deleted(self):
-        run = self.run_hook("preprovision", [["provider show", [{"stdout": "Registered\n"}]]])
+        run = self.provision([["provider show", [{"stdout": "Registered\n"}]]])
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertFalse([line for line in self.lines() if "recover" in line or "create" in line or "register " in line])
 
     def test_private_mode_registers_the_provider_of_the_subnet(self):
         states = [{"stdout": "NotRegistered\n"}, {"stdout": "Registering\n"}, {"stdout": "Registered\n"}]
-        run = self.run_hook("preprovision", [["provider show", states]])
+        run = self.provision([["provider show", states]])
         self.assertEqual(run.returncode, 0, run.stderr)
-        self.assertEqual(len([line for line in self.lines() if "provider register --namespace Microsoft.App" in line]), 1)
+        self.assertEqual([line.split()[2] for line in self.lines() if line.startswith("az provider")], ["show", "register", "show", "show"])
 
     def test_public_mode_needs_no_provider(self):
-        run = self.run_hook("preprovision", NETWORK="public")
+        run = self.provision(NETWORK="public")
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertFalse([line for line in self.lines() if "provider" in line])
 
     def test_a_named_environment_has_its_file_s_settings(self):
-        run = self.run_hook("preprovision", AZURE_ENV_NAME="dev")
+        run = self.provision(AZURE_ENV_NAME="dev")
         self.assertEqual(run.returncode, 0, run.stderr)
         settings = [line for line in self.lines() if line.startswith("azd env set")]
         self.assertIn("azd env set NETWORK public", settings)
@@ -222,10 +249,24 @@ class BeforeProvisioning(Hooks):
         self.assertIn("azd env set SYNC_SCHEDULE 0 0 * * * *", settings)
         self.assertFalse([line for line in self.lines() if "provider" in line])
 
+    def test_without_a_subscription_it_says_how_to_choose_one(self):
+        run = self.provision(AZURE_SUBSCRIPTION_ID=None)
+        self.assertNotEqual(run.returncode, 0)
+        self.assertIn("azd env set AZURE_SUBSCRIPTION_ID", run.stderr)
+        self.assertEqual(self.calls(), [])
+
+    def test_an_azure_cli_that_would_wait_for_ever_is_refused(self):
+        for version in ("2.86.0", "1.99.0", "", "unknown"):
+            run = self.run_hook("preprovision", [["^az version", [{"stdout": version}]]])
+            self.assertNotEqual(run.returncode, 0, version)
+            self.assertIn("2.87 or newer is needed", run.stderr)
+        self.assertEqual(self.provision([["^az version", [{"stdout": "2.100.1\n"}]]], NETWORK="public").returncode, 0)
+
     def test_who_is_not_logged_in_is_told(self):
-        run = self.run_hook("preprovision", [["account show", [{"exit": 1}]]])
+        run = self.provision([["account show", [{"exit": 1}]]])
         self.assertNotEqual(run.returncode, 0)
         self.assertIn("az login", run.stderr)
+        self.assertIn("account show", self.lines()[-1])
 
 
 class BeforeDeleting(Hooks):
@@ -235,6 +276,7 @@ class BeforeDeleting(Hooks):
         self.assertIn("--method delete", self.lines()[1])
         self.assertIn("starchivex/providers/Microsoft.Authorization/locks/keep", self.lines()[1])
         self.assertEqual(len(self.lines()), 4)
+        self.assertIn("`azd provision` puts it back", run.stderr)
 
     def test_without_a_lock_nothing_is_deleted(self):
         run = self.run_hook("predown", [["--method get .*/locks/keep", [{"exit": 1}]]])
@@ -243,16 +285,8 @@ class BeforeDeleting(Hooks):
 
 
 class Package(Hooks):
-    FILES = ("host.json", "lastfm-archive", "enqueue_users/function.json", "fetch_pages/function.json")
-
     def make(self, files=FILES, mode=0o755):
-        file = self.folder / "release.zip"
-        with zipfile.ZipFile(file, "w") as archive:
-            for name in files:
-                entry = zipfile.ZipInfo(name)
-                entry.external_attr = (0o100000 | mode) << 16
-                archive.writestr(entry, "x")
-        return str(file)
+        return self.zip(self.folder / "release.zip", files, mode)
 
     def test_the_package_of_a_release_is_taken_as_it_is(self):
         package = self.make()
@@ -260,12 +294,17 @@ class Package(Hooks):
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertEqual((self.root / "target/function-app.zip").read_bytes(), Path(package).read_bytes())
 
+    def test_a_package_that_is_not_there_is_named(self):
+        run = self.run_hook("package", PACKAGE="nowhere.zip")
+        self.assertNotEqual(run.returncode, 0)
+        self.assertEqual(run.stderr, "package: there is no package `nowhere.zip`\n")
+
     def test_a_wrong_package_is_refused(self):
         cases = [
-            (self.FILES[1:], 0o755, "missing at the zip's root: host.json"),
-            (tuple(f"app/{name}" for name in self.FILES), 0o755, "missing at the zip's root"),
-            (self.FILES, 0o644, "cannot be executed"),
-            ((*self.FILES, "local.settings.json"), 0o755, "local.settings.json"),
+            (FILES[1:], 0o755, "missing at the zip's root: host.json"),
+            (tuple(f"app/{name}" for name in FILES), 0o755, "missing at the zip's root"),
+            (FILES, 0o644, "cannot be executed"),
+            ((*FILES, "local.settings.json"), 0o755, "local.settings.json"),
         ]
         for files, mode, words in cases:
             run = self.run_hook("package", PACKAGE=self.make(files, mode))

@@ -1,4 +1,4 @@
-"""Checkov finds nothing in the templates, everything in the bad ones, and says when it cannot look."""
+"""Checkov finds nothing in what is ours, everything in the bad templates, and says when it cannot look."""
 
 import shutil
 import tempfile
@@ -8,7 +8,7 @@ from pathlib import Path
 import posture
 import security
 
-# Rules that forbid a type: in templates that are in order there is nothing for them to look at.
+# Rules that our templates give nothing to look at: one has a good template beside it, the other lets no resource of its type pass.
 BANS = {"ACA-INGRESS", "ST-LIFECYCLE"}
 
 
@@ -39,8 +39,24 @@ class Posture(unittest.TestCase):
 
     def test_every_rule_of_ours_catches_its_bad_template(self):
         self.assertEqual(len(self.rules), len(posture.rules()), "two rules share an id")
-        self.assertEqual(posture.uncaught(self.checkov, self.folder), [])
+        self.assertEqual(posture.misjudged(self.checkov, self.folder), [])
         print(f"\n  bad templates caught: {len(self.rules)}")
+
+    def test_the_image_and_the_workflows_have_no_finding(self):
+        root = posture.INFRA.parent
+        problems, looked = posture.image_and_workflows(root)
+        self.assertEqual(problems, [])
+        self.assertTrue({"CKV_DOCKER_3", "CKV_DOCKER_8", "CKV2_GHA_1"} <= looked, looked)
+
+    def test_an_image_with_root_and_a_workflow_with_every_right_are_findings(self):
+        root = self.folder / "bad"
+        (root / ".github/workflows").mkdir(parents=True)
+        (root / "Dockerfile").write_text("FROM scratch\nUSER root\n")
+        steps = "jobs:\n  a:\n    runs-on: x\n    steps:\n      - run: x\n"
+        (root / ".github/workflows/a.yml").write_text("name: a\non: push\npermissions: write-all\n" + steps)
+        found = " ".join(posture.image_and_workflows(root)[0])
+        for rule in ("CKV_DOCKER_8", "CKV2_GHA_1"):
+            self.assertIn(rule, found)
 
     def test_a_template_that_cannot_be_read_is_a_finding(self):
         problems = self.judge_text("param names string[]\n")

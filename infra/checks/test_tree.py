@@ -122,6 +122,10 @@ class Lapses(unittest.TestCase):
         self.change(".github/workflows/ci.yml", "83dd # v6.0.2", "83dd")
         self.found(tree.workflows(self.root), "the version of the commit is not said")
 
+    def test_a_commit_that_nobody_has_seen(self):
+        self.change(".github/zizmor.yml", "actions/checkout, ", "")
+        self.found(tree.workflows(self.root), "does not say where the commit of actions/checkout was seen")
+
     def test_a_workflow_of_the_wrong_form_or_without_end(self):
         self.change(".github/workflows/ci.yml", "    timeout-minutes: 90\n", "")
         self.found(tree.workflows(self.root), "timeout-minutes")

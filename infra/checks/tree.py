@@ -102,9 +102,12 @@ def workflows(root):
     problems += run("check-jsonschema", "--builtin-schema", "custom.github-workflows-require-timeout", *files, root=root)
     problems += run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml", root=root)
     problems += run("zizmor", "--offline", "--no-progress", "--persona=pedantic", "--format=plain", ".github", root=root)
+    seen = (root / ".github/zizmor.yml").read_text()
     for name in files:
         for number, line in enumerate((root / name).read_text().splitlines(), 1):
             used = re.search(r"uses: ([\w./-]+)@(\S+)(.*)", line)
+            if used and not re.search(rf"^#   .*{re.escape(used[1])}(,|$)", seen, re.M):
+                problems.append(f"{name}:{number}: zizmor.yml does not say where the commit of {used[1]} was seen")
             if re.match(r"\s*(- run: )?! ", line):
                 problems.append(f"{name}:{number}: `!` before a command never ends a step")
             if used and re.fullmatch(r"[0-9a-f]{40}", used[2]) and not re.search(r"# v\d", used[3]):

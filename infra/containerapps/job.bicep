@@ -6,6 +6,8 @@ param identityId string
 param identityClientId string
 param loginServer string
 param schedule string
+param requestsPerSecond string
+param includeRaw bool
 param vaultUri string
 param archiveStorageName string
 param lastfmUsers string
@@ -43,6 +45,8 @@ resource job 'Microsoft.App/jobs@2025-01-01' = {
           env: [
             { name: 'LASTFM_API_KEY', secretRef: 'lastfm-api-key' }
             { name: 'LASTFM_USERS', value: lastfmUsers }
+            { name: 'LASTFM_REQUESTS_PER_SECOND', value: requestsPerSecond }
+            { name: 'INCLUDE_RAW', value: includeRaw ? 'true' : 'false' }
             { name: 'ARCHIVE_STORAGE__accountName', value: archiveStorageName }
             { name: 'ARCHIVE_STORAGE__credential', value: 'managedidentity' }
             { name: 'ARCHIVE_STORAGE__clientId', value: identityClientId }

@@ -1,6 +1,6 @@
 // The other way to run it: the command line on a schedule, from an image without shell, in an environment without public
 // address. Off by default (containerJob), in private mode only. The job and the function app are two apps with two request
-// budgets: run one of them, or halve the rate of each.
+// budgets: run one of them, or halve the rate (requestsPerSecond) of both.
 param token string
 param location string
 param tags object
@@ -16,6 +16,8 @@ param vaultUri string
 param archiveStorageName string
 param image string = ''
 param schedule string
+param requestsPerSecond string
+param includeRaw bool
 param lastfmUsers string
 
 module registry 'registry.bicep' = {
@@ -72,6 +74,8 @@ module job 'job.bicep' = if (!empty(image)) {
     loginServer: registry.outputs.loginServer
     image: image
     schedule: schedule
+    requestsPerSecond: requestsPerSecond
+    includeRaw: includeRaw
     vaultUri: vaultUri
     archiveStorageName: archiveStorageName
     lastfmUsers: lastfmUsers

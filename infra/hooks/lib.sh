@@ -10,7 +10,7 @@ load_environment() {
             line=${line#*=}
             line=${line#\"}
             [[ $name =~ ^[A-Z_]+$ ]] && export "$name=${line%\"}"
-        done < <(azd env get-values)
+        done < <(azd env get-values </dev/null)
     fi
     for name in "$@"; do
         [ -n "${!name:-}" ] || fail "\`$name\` is not set: run \`azd provision\` first, or choose the environment with \`azd env select\`"

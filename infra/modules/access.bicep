@@ -5,32 +5,16 @@ param hostStorageName string
 param archiveStorageName string
 param vaultName string
 param insightsName string
-param workQueue string
+param queues array
 
 // https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 var storageBlobDataOwner = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b')
 var storageBlobDataContributor = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'ba92f5b4-2d11-453d-a403-e96b0029c9fe')
-var storageQueueDataContributor = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '974c5e8b-45b9-4653-ba55-5f855dd0fb88')
 var keyVaultSecretsUser = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '4633458b-17de-408a-b874-0445c86b69e6')
 var monitoringMetricsPublisher = subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '3913510d-42f4-4e42-8a64-420c390055eb')
 
 resource hostStorage 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
   name: hostStorageName
-}
-
-resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2025-01-01' existing = {
-  parent: hostStorage
-  name: 'default'
-}
-
-resource items 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' existing = {
-  parent: queueService
-  name: workQueue
-}
-
-resource poison 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' existing = {
-  parent: queueService
-  name: '${workQueue}-poison'
 }
 
 resource archiveStorage 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
@@ -56,26 +40,15 @@ resource hostBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// Contributor, because Reader with Message Processor can neither release a message nor renew it.
-resource workItems 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(items.id, principalId, storageQueueDataContributor)
-  scope: items
-  properties: {
+// Each queue by itself, and not the account: what else the host keeps there is none of the app's business.
+module queueAccess 'queue-access.bicep' = [for queue in queues: {
+  name: 'access-${queue}'
+  params: {
     principalId: principalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: storageQueueDataContributor
+    hostStorageName: hostStorageName
+    queue: queue
   }
-}
-
-resource poisonItems 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(poison.id, principalId, storageQueueDataContributor)
-  scope: poison
-  properties: {
-    principalId: principalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: storageQueueDataContributor
-  }
-}
+}]
 
 resource archiveBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(archiveStorage.id, principalId, storageBlobDataContributor)

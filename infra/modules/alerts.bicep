@@ -9,17 +9,17 @@ param principalId string
 param paused bool = false
 
 var rules = [
-  { name: 'handler-failed', severity: 2, every: 'PT15M', window: 'PT15M', look: 'PT15M', whilePaused: true, query: loadTextContent('../queries/handler-failed.kql'), text: 'An invocation failed.' }
-  { name: 'timer-missed', severity: 1, every: 'PT1H', window: 'P1D', look: 'P2D', whilePaused: false, query: loadTextContent('../queries/timer-missed.kql'), text: 'The timer has not run for 26 hours.' }
-  { name: 'work-stalled', severity: 1, every: 'PT1H', window: 'P1D', look: 'P2D', whilePaused: false, query: loadTextContent('../queries/work-stalled.kql'), text: 'No work item was done in 26 hours.' }
-  { name: 'user-stale', severity: 2, every: 'PT1H', window: 'P1D', look: 'P2D', whilePaused: false, query: loadTextContent('../queries/user-stale.kql'), text: 'A user was not archived for 26 hours.' }
-  { name: 'poison', severity: 2, every: 'PT15M', window: 'PT15M', look: 'PT15M', whilePaused: true, query: loadTextContent('../queries/poison.kql'), text: 'A message is in the poison queue.' }
-  { name: 'key-unusable', severity: 1, every: 'PT15M', window: 'PT15M', look: 'PT15M', whilePaused: true, query: loadTextContent('../queries/key-unusable.kql'), text: 'The Last.fm key cannot be used.' }
-  { name: 'rate-limited', severity: 3, every: 'PT1H', window: 'PT1H', look: 'PT1H', whilePaused: true, query: loadTextContent('../queries/rate-limited.kql'), text: 'Last.fm limits the rate.' }
-  { name: 'budget-starved', severity: 3, every: 'PT1H', window: 'PT1H', look: 'PT1H', whilePaused: true, query: loadTextContent('../queries/budget-starved.kql'), text: 'A work item waited a day for requests.' }
-  { name: 'vault-refused', severity: 2, every: 'PT15M', window: 'PT15M', look: 'PT15M', whilePaused: true, query: loadTextContent('../queries/vault-refused.kql'), text: 'The vault refused somebody.' }
-  { name: 'vault-stranger', severity: 1, every: 'PT15M', window: 'PT15M', look: 'PT15M', whilePaused: true, query: replace(loadTextContent('../queries/vault-stranger.kql'), 'PRINCIPAL_ID', principalId), text: 'A secret was read by somebody who is not the app.' }
-  { name: 'vault-changed', severity: 3, every: 'PT15M', window: 'PT15M', look: 'PT15M', whilePaused: true, query: loadTextContent('../queries/vault-changed.kql'), text: 'The vault or a secret was changed.' }
+  { name: 'handler-failed', severity: 2, every: 'PT15M', window: 'PT15M', look: 'PT15M', query: loadTextContent('../queries/handler-failed.kql'), text: 'An invocation failed.' }
+  { name: 'timer-missed', severity: 1, every: 'PT1H', window: 'P1D', look: 'P2D', query: loadTextContent('../queries/timer-missed.kql'), text: 'The timer has not run for 26 hours.' }
+  { name: 'work-stalled', severity: 1, every: 'PT1H', window: 'P1D', look: 'P2D', query: loadTextContent('../queries/work-stalled.kql'), text: 'No work item was done in 26 hours.' }
+  { name: 'user-stale', severity: 2, every: 'PT1H', window: 'P1D', look: 'P2D', query: loadTextContent('../queries/user-stale.kql'), text: 'A user was not archived for 26 hours.' }
+  { name: 'poison', severity: 2, every: 'PT15M', window: 'PT15M', look: 'PT15M', query: loadTextContent('../queries/poison.kql'), text: 'A message is in the poison queue.' }
+  { name: 'key-unusable', severity: 1, every: 'PT15M', window: 'PT15M', look: 'PT15M', query: loadTextContent('../queries/key-unusable.kql'), text: 'The Last.fm key cannot be used.' }
+  { name: 'rate-limited', severity: 3, every: 'PT1H', window: 'PT1H', look: 'PT1H', query: loadTextContent('../queries/rate-limited.kql'), text: 'Last.fm limits the rate.' }
+  { name: 'budget-starved', severity: 3, every: 'PT1H', window: 'PT1H', look: 'PT1H', query: loadTextContent('../queries/budget-starved.kql'), text: 'A work item waited a day for requests.' }
+  { name: 'vault-refused', severity: 2, every: 'PT15M', window: 'PT15M', look: 'PT15M', query: loadTextContent('../queries/vault-refused.kql'), text: 'The vault refused somebody.' }
+  { name: 'vault-stranger', severity: 1, every: 'PT15M', window: 'PT15M', look: 'PT15M', query: replace(loadTextContent('../queries/vault-stranger.kql'), 'PRINCIPAL_ID', principalId), text: 'A secret was read by somebody who is not the app.' }
+  { name: 'vault-changed', severity: 3, every: 'PT15M', window: 'PT15M', look: 'PT15M', query: loadTextContent('../queries/vault-changed.kql'), text: 'The vault or a secret was changed.' }
 ]
 
 // What Resource Manager itself notes: somebody opened an account, took off a lock, or gave a right.
@@ -51,8 +51,8 @@ resource logAlerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for ru
     displayName: 'lastfm-archive: ${rule.name}'
     description: rule.text
     severity: rule.severity
-    // A paused app misses its timer on purpose.
-    enabled: rule.whilePaused || !paused
+    // A rule that looks back further than its own window misses something, and a paused app does on purpose.
+    enabled: !paused || rule.look == rule.window
     scopes: [workspaceId]
     evaluationFrequency: rule.every
     windowSize: rule.window

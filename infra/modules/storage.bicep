@@ -19,10 +19,10 @@ param queues array = []
 param workspaceId string
 
 @description('Keeps what is overwritten or deleted. It does not see appends.')
-param versioning bool = false
+param versioning bool = true
 
 @description('Keeps the account itself from being deleted.')
-param locked bool = false
+param locked bool = true
 
 // 30 days to notice a deletion.
 var retention = { enabled: true, days: 30 }

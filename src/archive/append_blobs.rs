@@ -5,7 +5,7 @@
 //! into a refusal of what had landed.
 
 use super::{Appended, DataFile, DataName, Place};
-use crate::storage::{BlobClients, Failure, is_code, pause_after};
+use crate::storage::{BlobClients, Failure, address_of, is_code, pause_after};
 use crate::user::UserName;
 use anyhow::Context;
 use azure_storage_blob::models::{
@@ -54,9 +54,7 @@ impl AppendBlobs {
 
     /// The container's address without its query, which may hold a signature.
     pub fn address(&self) -> String {
-        let mut address = self.container.url().clone();
-        address.set_query(None);
-        address.to_string()
+        address_of(&self.container)
     }
 
     pub(super) async fn list(&self, user: &UserName) -> anyhow::Result<Vec<DataFile>> {

@@ -19,6 +19,7 @@ pub use names::{DataName, Month};
 pub use tail::newest_second;
 pub use tail::{End, Standing, Tail};
 
+use crate::storage::{Service, explained};
 use crate::user::UserName;
 use anyhow::Context;
 use bytes::Bytes;
@@ -75,7 +76,7 @@ impl Archive {
     /// A user's data files in the order of their plays. Other files are left out.
     pub async fn list(&self, user: &UserName) -> anyhow::Result<Vec<DataFile>> {
         let files = match self {
-            Self::Azure(blobs) => blobs.list(user).await,
+            Self::Azure(blobs) => blobs.list(user).await.map_err(refused),
             Self::Directory(directory) => directory.list(user),
         };
         let mut files = files
@@ -87,7 +88,7 @@ impl Archive {
     /// The bytes of `range`, all of them.
     pub async fn read(&self, name: &DataName, range: Range<u64>) -> anyhow::Result<Bytes> {
         let bytes = match self {
-            Self::Azure(blobs) => blobs.read(name, range.clone()).await,
+            Self::Azure(blobs) => blobs.read(name, range.clone()).await.map_err(refused),
             Self::Directory(directory) => directory.read(name, range.clone()),
         };
         let bytes = bytes.with_context(|| format!("cannot read `{name}` in {}", self.place()))?;
@@ -106,7 +107,7 @@ impl Archive {
     pub async fn append(&self, place: &mut Place, block: &Bytes) -> anyhow::Result<Landing> {
         loop {
             let appended = match self {
-                Self::Azure(blobs) => blobs.append(place, block).await,
+                Self::Azure(blobs) => blobs.append(place, block).await.map_err(refused),
                 Self::Directory(directory) => directory.append(place, block),
             };
             let name = &place.name;
@@ -134,4 +135,9 @@ impl Archive {
             Self::Directory(directory) => format!("directory `{}`", directory.root().display()),
         }
     }
+}
+
+/// What a refusal means, in front of it.
+fn refused(error: anyhow::Error) -> anyhow::Error {
+    explained(error, Service::Blobs)
 }

@@ -1,6 +1,6 @@
 //! The budget's number in a small blob, replaced under `If-Match`.
 
-use crate::storage::{is_code, make_container};
+use crate::storage::{Service, address_of, explained, is_code, make_container};
 use anyhow::{Context, bail};
 use azure_core::http::{Etag, RequestContent};
 use azure_storage_blob::models::BlobClientUploadOptions;
@@ -36,8 +36,15 @@ impl BudgetBlob {
         &self,
         advance: impl Fn(i64) -> Result<(i64, T), E>,
     ) -> anyhow::Result<Result<T, E>> {
+        self.race(advance).await.map_err(|error| self.failed(error))
+    }
+
+    async fn race<T, E>(
+        &self,
+        advance: impl Fn(i64) -> Result<(i64, T), E>,
+    ) -> anyhow::Result<Result<T, E>> {
         for race in 0..RACES_MAX {
-            let (free_at_ms, etag) = self.read().await?;
+            let (free_at_ms, etag) = self.download().await?;
             let (next, result) = match advance(free_at_ms) {
                 Ok(next) => next,
                 Err(refusal) => return Ok(Err(refusal)),
@@ -51,8 +58,20 @@ impl BudgetBlob {
         bail!("{RACES_MAX} attempts met another writer of `{BLOB_NAME}`")
     }
 
-    /// The number, and what it takes to replace it; 0 when there is none yet.
-    pub(super) async fn read(&self) -> anyhow::Result<(i64, Option<Etag>)> {
+    /// The number; 0 when there is none yet.
+    pub(super) async fn read(&self) -> anyhow::Result<i64> {
+        let (free_at_ms, _) = self.download().await.map_err(|error| self.failed(error))?;
+        Ok(free_at_ms)
+    }
+
+    fn failed(&self, error: anyhow::Error) -> anyhow::Error {
+        let address = address_of(&self.container);
+        explained(error, Service::Blobs)
+            .context(format!("cannot use `{BLOB_NAME}` in container `{address}`"))
+    }
+
+    /// The number, and what it takes to replace it.
+    async fn download(&self) -> anyhow::Result<(i64, Option<Etag>)> {
         let answer = match self.blob.download(None).await {
             Ok(answer) => answer,
             Err(error) if is_code(&error, "BlobNotFound") => return Ok((0, None)),

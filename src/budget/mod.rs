@@ -147,7 +147,7 @@ impl Budget {
                 let reserved = blob.update(advance).await;
                 let took_ms = (self.clock.now_ms() - asked_ms).clamp(0, LEAD_MAX_MS);
                 self.lead_ms.store(took_ms, Ordering::Relaxed);
-                reserved.context("cannot reserve requests in the control container")
+                reserved.context("cannot reserve requests")
             }
         }
     }
@@ -157,8 +157,7 @@ impl Budget {
         // In one process a pause is known without looking.
         if let Store::Blob(blob, _) = &self.store {
             let read = blob.read().await;
-            let (free_at_ms, _) =
-                read.context("cannot look at the request budget in the control container")?;
+            let free_at_ms = read.context("cannot look at the request budget")?;
             let now_ms = self.clock.now_ms();
             self.notice_pause(believable(free_at_ms, now_ms), now_ms, interval_ms);
         }

@@ -148,3 +148,37 @@ async fn told_to_end() {
     #[cfg(not(unix))]
     let _ = tokio::signal::ctrl_c().await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    /// What stands on a command line is read by everybody on the machine.
+    #[test]
+    fn no_argument_takes_a_secret() {
+        let mut seen = 0;
+        for command in Cli::command().get_subcommands() {
+            for argument in command.get_arguments() {
+                let name = argument.get_id().as_str().to_lowercase();
+                for word in [
+                    "key",
+                    "secret",
+                    "token",
+                    "password",
+                    "connection",
+                    "storage",
+                    "sas",
+                ] {
+                    assert!(
+                        !name.contains(word),
+                        "{} takes `{name}`",
+                        command.get_name()
+                    );
+                }
+                seen += 1;
+            }
+        }
+        assert!(seen > 5, "{seen}");
+    }
+}

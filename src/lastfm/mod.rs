@@ -98,8 +98,17 @@ impl LastFm {
                 "no whole answer within {seconds} s"
             )))
         });
-        // Should any server repeat the address in its error, the key in it is not passed on.
-        answer.map_err(|error| error.without(self.key.expose_secret()))
+        // Should any server repeat the address in its error, the key in it is not passed on; nor as it stands there,
+        // where anything but letters and digits looks otherwise.
+        answer.map_err(|error| {
+            let mut pairs = request.url().query().unwrap_or_default().split('&');
+            let in_address = pairs.find_map(|pair| pair.strip_prefix("api_key="));
+            let error = error.without(self.key.expose_secret());
+            match in_address {
+                Some(encoded) => error.without(encoded),
+                None => error,
+            }
+        })
     }
 
     async fn send(&self, request: &Request, user: &UserName, page: u32) -> Result<Page, Error> {

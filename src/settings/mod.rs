@@ -3,6 +3,7 @@
 //! A missing or odd value stops the program with one line that names the setting and what is allowed, never
 //! the value. Nothing else in the program reads the environment.
 
+mod secrets;
 mod users;
 mod values;
 
@@ -11,7 +12,7 @@ use crate::storage::Connection;
 use crate::user::User;
 use azure_core::http::Url;
 use secrecy::SecretString;
-use std::path::{Path, PathBuf};
+use secrets::{SecretsDir, check_key, refuse_reference};
 use values::{is_loopback, lastfm_url, rate, storage_name, truth, whole};
 
 /// A setting that is missing or cannot be used.
@@ -54,7 +55,7 @@ pub enum Target {
 #[derive(Clone, Debug)]
 pub struct Settings {
     key: Option<SecretString>,
-    secrets_dir: Option<PathBuf>,
+    secrets: SecretsDir,
     /// `LASTFM_USERS`
     pub users: Vec<User>,
     /// `LASTFM_API_URL`
@@ -88,14 +89,18 @@ impl Settings {
         directory: Option<String>,
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Invalid> {
-        let secrets_dir = secrets_dir(lookup)?;
-        let lookup =
-            &|name: &str| secret_file(secrets_dir.as_deref(), name).or_else(|| lookup(name));
-        if let Some(name) = NAMES
-            .iter()
-            .find(|name| lookup(name).is_some_and(|value| value.contains('\u{fffd}')))
-        {
-            return invalid(&format!("`{name}` is not UTF-8"));
+        let secrets = SecretsDir::from_settings(lookup)?;
+        let lookup = &|name: &str| secrets.read(name).ok().flatten().or_else(|| lookup(name));
+        for name in NAMES {
+            secrets.read(name)?;
+            let value = lookup(name).unwrap_or_default();
+            if value.contains('\u{fffd}') {
+                return invalid(&format!("`{name}` is not UTF-8"));
+            }
+            // A command that needs no key does not mind.
+            if name != "LASTFM_API_KEY" {
+                refuse_reference(name, &value)?;
+            }
         }
         let text = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
         let key = text("LASTFM_API_KEY").map(SecretString::from);
@@ -112,7 +117,8 @@ impl Settings {
         {
             return invalid(
                 "`AzureWebJobsStorage` is missing or has no queue service: `UseDevelopmentStorage=true`, a connection \
-                 string, or `AzureWebJobsStorage__accountName` is wanted",
+                 string, `AzureWebJobsStorage__accountName`, or `AzureWebJobsStorage__blobServiceUri` and \
+                 `AzureWebJobsStorage__queueServiceUri` are wanted",
             );
         }
         let settings = Self {
@@ -153,7 +159,7 @@ impl Settings {
                 connection("ARCHIVE_STORAGE")?,
                 host_storage.as_ref(),
             )?,
-            secrets_dir: secrets_dir.clone(),
+            secrets: secrets.clone(),
             lastfm_url,
             host_storage,
         };
@@ -167,7 +173,7 @@ impl Settings {
 
     /// The Last.fm key as it stands now: the file in `SECRETS_DIR` wins, so a rotated key needs no restart.
     pub fn lastfm_key(&self) -> Result<SecretString, Invalid> {
-        let file = secret_file(self.secrets_dir.as_deref(), "LASTFM_API_KEY");
+        let file = self.secrets.read("LASTFM_API_KEY")?;
         check_key(file.map(SecretString::from).or_else(|| self.key.clone()))
     }
 }
@@ -193,45 +199,6 @@ const NAMES: [&str; 15] = [
 
 /// A year; longer than that nobody waits for a sync.
 const HOURS_MAX: u32 = 24 * 365;
-
-fn secrets_dir(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Option<PathBuf>, Invalid> {
-    match lookup("SECRETS_DIR")
-        .filter(|value| !value.trim().is_empty())
-        .map(PathBuf::from)
-    {
-        Some(directory) if !directory.is_dir() => invalid("`SECRETS_DIR` is no directory"),
-        directory => Ok(directory),
-    }
-}
-
-/// The content of the file that is named like the setting, without the line feed at its end; nothing when there is
-/// none.
-fn secret_file(directory: Option<&Path>, name: &str) -> Option<String> {
-    let content = std::fs::read(directory?.join(name)).ok()?;
-    Some(
-        String::from_utf8_lossy(&content)
-            .trim_end_matches(['\r', '\n'])
-            .to_owned(),
-    )
-}
-
-fn check_key(key: Option<SecretString>) -> Result<SecretString, Invalid> {
-    use secrecy::ExposeSecret;
-    let Some(key) = key.filter(|key| !key.expose_secret().is_empty()) else {
-        return invalid("`LASTFM_API_KEY` is missing: get a key at last.fm/api/account/create");
-    };
-    if key
-        .expose_secret()
-        .trim_start()
-        .starts_with("@Microsoft.KeyVault(")
-    {
-        return invalid(
-            "`LASTFM_API_KEY` is a Key Vault reference that was not resolved: either the app's identity is not assigned \
-             (`keyVaultReferenceIdentity`), or it lacks the role `Key Vault Secrets User`, or the vault's network refuses the app",
-        );
-    }
-    Ok(key)
-}
 
 fn target(
     needs: Needs,
@@ -326,6 +293,21 @@ mod tests {
             "@Microsoft.KeyVault(SecretUri=https://v.example/secrets/s)",
             "not resolved",
         );
+        for reference in [
+            "@Microsoft.KeyVault(VaultName=v;SecretName=s)",
+            " @microsoft.keyvault(SecretUri=https://v.example/secrets/s/1)",
+        ] {
+            for name in ["LASTFM_API_KEY", "AzureWebJobsStorage", "LASTFM_USERS"] {
+                for cause in [
+                    "not resolved",
+                    "identity is not assigned",
+                    "`Key Vault Secrets User`",
+                    "network",
+                ] {
+                    refused(name, reference, cause);
+                }
+            }
+        }
         refused("LASTFM_USERS", "", "is missing");
         refused("LASTFM_USERS", "rj,RJ", "twice");
         refused("LASTFM_USERS", "rj=Nowhere/Atlantis", "time zone");

@@ -2,6 +2,7 @@
 //!
 //! One parser serves `AzureWebJobsStorage` and `ARCHIVE_STORAGE`. Error texts name the setting, never its value.
 
+use super::identity;
 use azure_core::credentials::Secret;
 use azure_core::http::Url;
 use std::fmt;
@@ -71,7 +72,7 @@ impl Connection {
         if let Some(value) = lookup(name).filter(|value| !value.trim().is_empty()) {
             return Self::from_string(name, &value).map(Some);
         }
-        Self::from_identity(name, lookup)
+        identity::from_settings(name, lookup)
     }
 
     fn from_string(name: &str, value: &str) -> Result<Self, String> {
@@ -148,63 +149,6 @@ impl Connection {
             },
         })
     }
-
-    /// `<name>__accountName`, or `<name>__blobServiceUri` and `<name>__queueServiceUri`.
-    fn from_identity(
-        name: &str,
-        lookup: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Option<Self>, String> {
-        let field = |field: &str| {
-            lookup(&format!("{name}__{field}")).filter(|value| !value.trim().is_empty())
-        };
-        let account = field("accountName");
-        let address = |service: &str, setting: &str| {
-            let full_name = format!("{name}__{setting}");
-            let address = match (field(setting), &account) {
-                (Some(address), _) => parse_address(&full_name, &address)?,
-                (None, Some(account)) => parse_address(
-                    &format!("{name}__accountName"),
-                    &format!("https://{account}.{service}.core.windows.net/"),
-                )?,
-                (None, None) => return Ok(None),
-            };
-            if address.scheme() != "https" {
-                return Err(format!(
-                    "`{full_name}` must be an https address: an identity's token is not sent in clear text"
-                ));
-            }
-            Ok(Some(address))
-        };
-        let blob = address("blob", "blobServiceUri")?;
-        let queue = address("queue", "queueServiceUri")?;
-        if blob.is_none() && queue.is_none() {
-            return Ok(None);
-        }
-        if field("managedIdentityResourceId").is_some() {
-            return Err(format!(
-                "`{name}__managedIdentityResourceId` is not supported: App Service takes no resource id from this program; \
-                 name the identity by `{name}__clientId`"
-            ));
-        }
-        let managed = match field("credential") {
-            Some(credential) if credential.eq_ignore_ascii_case("managedidentity") => true,
-            Some(_) => return Err(format!("`{name}__credential` must be `managedidentity`")),
-            // On Azure there is an endpoint that hands out tokens; on a laptop there is none.
-            None => lookup("IDENTITY_ENDPOINT").is_some(),
-        };
-        let access = if managed {
-            Access::ManagedIdentity {
-                client_id: field("clientId"),
-            }
-        } else {
-            Access::DeveloperLogin
-        };
-        Ok(Some(Self {
-            blob,
-            queue,
-            access,
-        }))
-    }
 }
 
 /// `Name=value` pairs; values may hold `=` themselves.
@@ -219,7 +163,7 @@ fn pairs(text: &str) -> Option<Vec<(&str, &str)>> {
         .collect()
 }
 
-fn parse_address(setting: &str, address: &str) -> Result<Url, String> {
+pub(super) fn parse_address(setting: &str, address: &str) -> Result<Url, String> {
     match Url::parse(address.trim()) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
         _ => Err(format!(
@@ -297,12 +241,19 @@ mod tests {
             "https://acc.example/?sv=1&sig=abc%3D - signature",
         );
         check(
+            &[(
+                "X",
+                "AccountName=acc;SharedAccessSignature=sv=1;EndpointSuffix=core.example",
+            )],
+            "https://acc.blob.core.example/?sv=1 https://acc.queue.core.example/?sv=1 signature",
+        );
+        check(
             &[
                 ("X__accountName", "acc"),
                 ("X__credential", "managedidentity"),
-                ("X__clientId", "id"),
+                ("X__clientId", "5ec4e7ca-0000-4000-8000-000000000042"),
             ],
-            "https://acc.blob.core.windows.net/ https://acc.queue.core.windows.net/ identity Some(\"id\")",
+            "https://acc.blob.core.windows.net/ https://acc.queue.core.windows.net/ identity Some(\"5ec4e7ca-0000-4000-8000-000000000042\")",
         );
         check(
             &[
@@ -315,6 +266,10 @@ mod tests {
         check(
             &[("X__blobServiceUri", "https://a.example")],
             "https://a.example/ - login",
+        );
+        check(
+            &[("X__accountName", " acc "), ("IDENTITY_ENDPOINT", " ")],
+            "https://acc.blob.core.windows.net/ https://acc.queue.core.windows.net/ login",
         );
         assert!(connection(&[("X", " ")]).unwrap().is_none());
     }
@@ -351,15 +306,24 @@ mod tests {
             "`X__blobServiceUri` must be an https address",
         );
         refused(
-            &[("X__accountName", "a"), ("X__credential", "SECRET")],
-            "must be `managedidentity`",
+            &[("X__queueServiceUri", "http://SECRET")],
+            "`X__queueServiceUri` must be an https address",
         );
         refused(
-            &[
-                ("X__accountName", "a"),
-                ("X__managedIdentityResourceId", "SECRET"),
-            ],
-            "`X__clientId`",
+            &[("X__accountName", "acc"), ("X__credential", "SECRET")],
+            "must be `managedidentity`",
         );
+        for account in ["https://SECRET", "SECRET.example", "SECRET/acc", "ab"] {
+            refused(&[("X__accountName", account)], "`X__accountName` must have");
+        }
+        for field in ["X__managedIdentityResourceId", "X__clientId"] {
+            let resource_id = "/subscriptions/SECRET/identities/app";
+            let settings = [("X__accountName", "acc"), (field, resource_id)];
+            refused(
+                &settings,
+                &format!("`{field}` holds a resource id, which the Azure SDK cannot pass on"),
+            );
+            refused(&settings, "client id in `X__clientId`");
+        }
     }
 }

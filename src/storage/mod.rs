@@ -1,23 +1,22 @@
 //! Azure storage clients, made from a connection setting: the same code for the cloud and for Azurite.
 
 mod connection;
+mod identity;
 mod policies;
+mod refusal;
+mod tokens;
 
 pub use connection::{Access, Connection};
+pub(crate) use refusal::{Service, explained};
 
 use crate::clock::Clock;
 use anyhow::Context;
-use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind;
 use azure_core::http::headers::HeaderName;
 use azure_core::http::policies::Policy;
 use azure_core::http::{
     ClientOptions, ExponentialRetryOptions, HttpClient, RetryOptions, StatusCode, Transport,
     UserAgentOptions,
-};
-use azure_identity::{
-    DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
-    UserAssignedId,
 };
 use azure_storage_blob::{BlobContainerClient, BlobServiceClient, BlobServiceClientOptions};
 use azure_storage_queue::{QueueServiceClient, QueueServiceClientOptions};
@@ -51,7 +50,7 @@ impl BlobClients {
         let address = connection.blob.clone();
         let address =
             address.with_context(|| format!("`{name}` has no address of a blob service"))?;
-        let credential = credential(&connection.access, http)?;
+        let credential = identity::credential(name, &connection.access, http)?;
         let client = |retry| {
             let client_options = client_options(&connection.access, http, clock, retry);
             let options = BlobServiceClientOptions {
@@ -81,7 +80,7 @@ pub fn queue_client(
         client_options,
         ..Default::default()
     };
-    let credential = credential(&connection.access, http)?;
+    let credential = identity::credential(name, &connection.access, http)?;
     Ok(QueueServiceClient::new(address, credential, Some(options))?)
 }
 
@@ -119,25 +118,11 @@ fn client_options(
     }
 }
 
-fn credential(
-    access: &Access,
-    http: &Arc<dyn HttpClient>,
-) -> anyhow::Result<Option<Arc<dyn TokenCredential>>> {
-    match access {
-        Access::AccountKey { .. } | Access::Signature => Ok(None),
-        Access::ManagedIdentity { client_id } => {
-            let options = ManagedIdentityCredentialOptions {
-                user_assigned_id: client_id.clone().map(UserAssignedId::ClientId),
-                client_options: ClientOptions {
-                    retry: retry_options(),
-                    transport: Some(Transport::new(http.clone())),
-                    ..Default::default()
-                },
-            };
-            Ok(Some(ManagedIdentityCredential::new(Some(options))?))
-        }
-        Access::DeveloperLogin => Ok(Some(DeveloperToolsCredential::new(None)?)),
-    }
+/// A container's address without its query, which may hold a signature.
+pub(crate) fn address_of(container: &BlobContainerClient) -> String {
+    let mut address = container.url().clone();
+    address.set_query(None);
+    address.to_string()
 }
 
 /// Makes a container; one that exists is success.

@@ -169,12 +169,14 @@ fn compare(truth: &Truth, found: &Found, last_second: i64, wrong: &mut Vec<Strin
     // known to be whole.
     let cursed = truth.curse().map_or(i64::MAX, |play| play.uts);
     let there = truth.entries.iter().filter(|entry| !entry.deleted);
-    let below = there
-        .map(|entry| entry.play.uts)
-        .filter(|uts| *uts < cursed);
+    let seconds: Vec<i64> = there.map(|entry| entry.play.uts).collect();
+    let shown = seconds.iter().filter(|uts| **uts <= last_second);
+    let below = seconds.iter().filter(|uts| **uts < cursed);
     let end = match cursed {
         i64::MAX => i64::MAX,
-        _ => below.max().unwrap_or(i64::MIN),
+        // While it is the newest of all, it is on the first page of any size, so nobody can tell how many lie below.
+        _ if shown.max() == Some(&cursed) => i64::MIN,
+        _ => below.max().copied().unwrap_or(i64::MIN),
     };
     let mut bounds: BTreeMap<Key, (usize, usize)> = BTreeMap::new();
     for entry in &truth.entries {

@@ -161,9 +161,10 @@ pub(crate) fn deliver(shared: &Shared, worker: &Worker, message: Message) {
         let success = worker.invoke("fetch_pages", body).await;
         let mut guard = lock(&shared);
         let world = &mut *guard;
+        let count = message.dequeue_count;
         world
             .witness
-            .finished(&worker.name, message.id, success, &world.blobs);
+            .finished(message.id, count, success, &world.blobs);
         let words = if success { "done" } else { "FAILED" };
         world.say(&worker.name, format!("{delivery} {words}"));
         if success && world.faults_percent > 0 && world.random.u32(0..40) == 0 {

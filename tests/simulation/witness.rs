@@ -20,6 +20,8 @@ struct Delivery {
     /// another message.
     task: Option<Id>,
     message: u64,
+    /// Which delivery of the message it is.
+    dequeue_count: u64,
     /// Of the names of its user's files.
     prefix: String,
     /// Delivered for the first time although the archive had passed the place where it was planned: it may not cost
@@ -83,6 +85,7 @@ impl Witness {
             worker: worker.to_owned(),
             task: None,
             message,
+            dequeue_count,
             prefix: format!("user={}/", user.unwrap_or_default().to_lowercase()),
             stale,
             heals: window.filter(|_| passed && redelivered && !is_last_attempt),
@@ -121,8 +124,16 @@ impl Witness {
     }
 
     /// The process has answered, or died.
-    pub(crate) fn finished(&mut self, worker: &str, message: u64, success: bool, blobs: &Blobs) {
-        let same = |delivery: &Delivery| delivery.worker == worker && delivery.message == message;
+    pub(crate) fn finished(
+        &mut self,
+        message: u64,
+        dequeue_count: u64,
+        success: bool,
+        blobs: &Blobs,
+    ) {
+        let same = |delivery: &Delivery| {
+            delivery.message == message && delivery.dequeue_count == dequeue_count
+        };
         let Some(index) = self.deliveries.iter().position(same) else {
             return;
         };

@@ -1,18 +1,14 @@
 //! What the Functions host needs of the program: answers, readiness, logs, and an orderly end.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fake_lastfm::{Fault, RequestInfo};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::azurite::{ACCOUNT_KEY, Azurite, account_sas};
 use crate::support::functions_host::{FunctionsHost, Tick};
 use crate::support::gate::Gate;
-use crate::support::world::{
-    DELIVERIES_MAX, LASTFM_KEY, World, history, lastfm_with, log_lines, log_lines_at, rj,
-};
+use crate::support::world::{DELIVERIES_MAX, World, history, lastfm_with, log_lines_at, rj};
 
 fn client() -> reqwest::Client {
     crate::support::http::client().build().unwrap()
@@ -298,76 +294,6 @@ async fn each_invocation_leaves_a_milestone_with_the_fields_to_query() {
     assert!(trace_id.len() == 32 && trace_id.bytes().all(|digit| digit.is_ascii_hexdigit()));
     assert!(milestone["message"].is_string());
     assert!(milestone["timestamp"].is_string());
-}
-
-/// Goes through success and every kind of trouble with these settings, and gives all that the program said.
-async fn everything_said(settings: BTreeMap<&str, String>) -> String {
-    let mut world = rj(300);
-    for (name, value) in settings {
-        world = world.set(name, value);
-    }
-    let world = world.start().await;
-    world.tick().await;
-    world.lastfm.with(|lastfm| {
-        for fault in [Fault::Reset, Fault::CutInBody, Fault::Html(500)] {
-            lastfm.faults.push(fault);
-        }
-        let plays = crate::support::world::plays_from(1_719_000_000, 5);
-        lastfm.user_mut("rj").history.add_all(plays);
-    });
-    world.tick().await;
-    world.put("not a work item").await;
-    world.host.pump_queue().await;
-    let nowhere = [("LASTFM_API_URL", "http://127.0.0.1:1/2.0/")];
-    let away = world.another_host(&nowhere).await;
-    away.admin_run("fetch_pages", r#"{"user":"rj"}"#)
-        .await
-        .expect_success();
-    let broken = format!(
-        "AccountName=devstoreaccount1;AccountKey={ACCOUNT_KEY};BlobEndpoint=http://127.0.0.1:1/devstoreaccount1"
-    );
-    let broken = world.another_host(&[("ARCHIVE_STORAGE", &broken)]).await;
-    broken
-        .admin_run("fetch_pages", r#"{"user":"rj"}"#)
-        .await
-        .expect_failure();
-    let mut said = String::new();
-    for host in [&world.host, &away, &broken] {
-        log_lines(host);
-        assert_eq!(host.stderr(), [""; 0]);
-        said.push_str(&host.stdout().join("\n"));
-    }
-    assert!(said.contains("work item"));
-    said
-}
-
-#[tokio::test]
-async fn no_secret_is_in_any_byte_of_output_not_even_in_a_trace() {
-    let sas = account_sas();
-    let (_, signature) = sas.split_once("sig=").unwrap();
-    let decoded = signature
-        .replace("%2B", "+")
-        .replace("%2F", "/")
-        .replace("%3D", "=");
-    let with_sas = Azurite::start().connection_string_with_sas();
-    for level in ["info", "trace"] {
-        for storage in [Azurite::start().connection_string(), with_sas.clone()] {
-            let settings = BTreeMap::from([
-                ("RUST_LOG", level.to_owned()),
-                ("AzureWebJobsStorage", storage),
-            ]);
-            let said = everything_said(settings).await;
-            for (name, secret) in [
-                ("the Last.fm key", LASTFM_KEY),
-                ("the account's key", ACCOUNT_KEY),
-                ("the signature", signature),
-                ("the decoded signature", decoded.as_str()),
-            ] {
-                let line = said.lines().find(|line| line.contains(secret));
-                assert_eq!(line, None, "{name} is in the output at level {level}");
-            }
-        }
-    }
 }
 
 #[tokio::test]

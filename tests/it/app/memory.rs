@@ -1,8 +1,6 @@
 //! The memory of the real process over ten thousand invocations.
 
 use std::fs;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri, header};
@@ -82,23 +80,9 @@ async fn invoke(connections: &mut [Connection], count: usize) {
     futures::future::join_all(callers).await;
 }
 
-/// The process that was given this port.
-fn process_at(port: u16) -> PathBuf {
-    let given = format!("FUNCTIONS_CUSTOMHANDLER_PORT={port}\0").into_bytes();
-    let processes = fs::read_dir("/proc")
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut given_it = processes.filter(|process| {
-        // Others end while this looks, or belong to somebody else.
-        let environment = fs::read(process.join("environ")).unwrap_or_default();
-        environment.windows(given.len()).any(|part| part == given)
-    });
-    given_it.next().expect("the process runs")
-}
-
 /// `VmRSS` or `VmHWM`, in KiB.
-fn memory_kib(process: &Path, name: &str) -> u64 {
-    let status = fs::read_to_string(process.join("status")).unwrap();
+fn memory_kib(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap();
     let number = line.split_whitespace().nth(1).unwrap();
     number.parse().unwrap()
@@ -117,17 +101,16 @@ async fn ten_thousand_invocations_take_no_more_memory_than_one_thousand() {
         .start()
         .await;
     let address = world.host.address();
-    let address: SocketAddr = address.trim_start_matches("http://").parse().unwrap();
-    let process = process_at(address.port());
+    let address = address.trim_start_matches("http://").parse().unwrap();
     let mut connections = Vec::new();
     for _ in 0..4 {
         connections.push(Connection::open(address).await);
     }
     invoke(&mut connections, WARM).await;
-    let warm = memory_kib(&process, "VmRSS:");
+    let warm = memory_kib(world.host.pid(), "VmRSS:");
     invoke(&mut connections, ALL - WARM).await;
-    let all = memory_kib(&process, "VmRSS:");
-    let peak = memory_kib(&process, "VmHWM:");
+    let all = memory_kib(world.host.pid(), "VmRSS:");
+    let peak = memory_kib(world.host.pid(), "VmHWM:");
     assert!(world.requests() >= ALL / 6, "work items were done");
     eprintln!("{warm} KiB after {WARM} invocations, {all} KiB after {ALL}, {peak} KiB at most");
     assert!(all < warm + GROWTH_KIB_MAX, "{warm} KiB, then {all} KiB");

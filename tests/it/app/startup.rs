@@ -108,6 +108,28 @@ fn an_odd_setting_is_named_without_its_value() {
 }
 
 #[test]
+fn a_reference_that_was_not_resolved_stops_the_start_and_its_usual_causes_are_named() {
+    for name in ["LASTFM_API_KEY", "AzureWebJobsStorage", "ARCHIVE_STORAGE"] {
+        for reference in [
+            "@Microsoft.KeyVault(SecretUri=https://v.example/secrets/lastfm/)",
+            "@Microsoft.KeyVault(VaultName=v;SecretName=lastfm;SecretVersion=1)",
+        ] {
+            let mut settings = good();
+            settings.insert(name, reference.to_owned());
+            refused(name, &settings);
+            let stderr = String::from_utf8(serve(&settings).stderr).unwrap();
+            for cause in [
+                "identity is not assigned",
+                "lacks the role `Key Vault Secrets User`",
+                "the vault's network refuses the app",
+            ] {
+                assert!(stderr.contains(cause), "no `{cause}` in {stderr}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_port_that_is_taken_ends_the_program_with_a_failure() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let mut settings = good();

@@ -145,6 +145,15 @@ fn a_missing_setting_is_refused_by_its_name() {
 }
 
 #[test]
+fn a_command_that_needs_no_key_does_not_mind_one_that_was_not_resolved() {
+    let world = World::of(plain(1));
+    world.sync_well(&[]);
+    let reference = "@Microsoft.KeyVault(VaultName=v;SecretName=s)";
+    let status = world.program(&["status"]);
+    status.set("LASTFM_API_KEY", reference).run().expect(0);
+}
+
+#[test]
 fn serve_wants_its_port_storage_and_key() {
     let world = World::of(plain(1));
     let serve = || {

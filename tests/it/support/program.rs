@@ -87,6 +87,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// The id of the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.as_raw().unsigned_abs()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         // It may have ended by itself in this moment, which the caller sees in the exit status.
         let _ = kill(self.pid, signal);

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::azurite::{ACCOUNT, Azurite, connection_string};
+use super::tls::TlsListener;
 use super::world::read_message;
 
 /// One request that came by.
@@ -25,6 +26,8 @@ pub(crate) struct Call {
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) body: Bytes,
+    /// The header of that name.
+    pub(crate) authorization: String,
     /// What Azurite answered; none while it has not, or never will.
     pub(crate) status: Option<u16>,
 }
@@ -42,6 +45,8 @@ pub(crate) enum Trouble {
     LoseAnswer,
     /// The request does not reach Azurite; the answer has this status.
     Refuse(u16),
+    /// The request does not reach Azurite; the answer is 403 with this code, in the service's form.
+    Deny(&'static str),
 }
 
 /// Holds requests up until it is opened.
@@ -116,11 +121,14 @@ impl Proxy {
         Self::of(&Azurite::start().blob_endpoint()).await
     }
 
-    async fn of(target: &str) -> Self {
+    /// In front of any service, and over TLS if that one is.
+    pub(crate) async fn of(target: &str) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let endpoint = format!("http://{}/{ACCOUNT}", listener.local_addr().unwrap());
+        let (scheme, _) = target.split_once(':').unwrap();
+        let endpoint = format!("{scheme}://{}/{ACCOUNT}", listener.local_addr().unwrap());
         let http = crate::support::http::client()
             .pool_max_idle_per_host(0)
+            .tls_danger_accept_invalid_certs(scheme == "https")
             .build()
             .unwrap();
         let shared = Arc::new(Shared {
@@ -134,8 +142,18 @@ impl Proxy {
         let router = Router::new()
             .fallback(forward)
             .with_state(Arc::clone(&shared));
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        if scheme == "https" {
+            let listener = TlsListener::new(listener);
+            tokio::spawn(async move { axum::serve(listener, router).await });
+        } else {
+            tokio::spawn(async move { axum::serve(listener, router).await });
+        }
         Self { endpoint, shared }
+    }
+
+    /// Its address, with the account and no final slash.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// A connection string with the account's key; each service directly or through a proxy.
@@ -282,6 +300,10 @@ async fn forward(
         path: path.to_owned(),
         query: uri.query().unwrap_or_default().to_owned(),
         body: body.clone(),
+        authorization: headers
+            .get("authorization")
+            .map(|value| value.to_str().unwrap().to_owned())
+            .unwrap_or_default(),
         status: None,
     };
     let trouble = shared.trouble_for(&call);
@@ -305,6 +327,10 @@ async fn forward(
         Some(Trouble::Refuse(status)) => {
             struck();
             return StatusCode::from_u16(*status).unwrap().into_response();
+        }
+        Some(Trouble::Deny(code)) => {
+            struck();
+            return denied(code);
         }
         Some(Trouble::Wait(gate)) => {
             struck();
@@ -339,4 +365,17 @@ async fn forward(
     shared.move_date(&mut headers);
     let body = shared.moved(answer.bytes().await.unwrap(), path, 1);
     (status, headers, Body::from(body)).into_response()
+}
+
+/// A refusal as the service writes it.
+fn denied(code: &'static str) -> Response {
+    let message = "This request is not authorized to perform this operation.";
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    );
+    let headers = [
+        ("content-type", "application/xml"),
+        ("x-ms-error-code", code),
+    ];
+    (StatusCode::FORBIDDEN, headers, body).into_response()
 }

@@ -26,6 +26,7 @@ pub(crate) const DELIVERIES_MAX: usize = 500;
 /// A world that is not running yet.
 pub(crate) struct WorldBuilder {
     lastfm: LastFm,
+    azurite: &'static Azurite,
     settings: BTreeMap<String, String>,
 }
 
@@ -35,6 +36,7 @@ pub(crate) struct World {
     pub(crate) lastfm: Server,
     /// The app under the host double.
     pub(crate) host: FunctionsHost,
+    azurite: &'static Azurite,
     settings: BTreeMap<String, String>,
 }
 
@@ -80,6 +82,7 @@ impl World {
         let settings = settings.map(|(name, value)| (name.to_owned(), value));
         WorldBuilder {
             lastfm,
+            azurite: Azurite::start(),
             settings: BTreeMap::from(settings),
         }
     }
@@ -94,7 +97,7 @@ impl World {
         let mut environment = self.settings.clone();
         environment
             .entry("AzureWebJobsStorage".to_owned())
-            .or_insert_with(|| Azurite::start().connection_string());
+            .or_insert_with(|| self.azurite.connection_string());
         environment
     }
 
@@ -104,23 +107,24 @@ impl World {
         for (name, value) in changes {
             settings.insert((*name).to_owned(), (*value).to_owned());
         }
-        host(&settings).start().await
+        host(&settings, self.azurite).start().await
     }
 
     pub(crate) fn queue(&self) -> Queue {
-        Azurite::start().queue(self.setting("WORK_QUEUE"))
+        self.azurite.queue(self.setting("WORK_QUEUE"))
     }
 
     pub(crate) fn poison(&self) -> Queue {
-        Azurite::start().queue(&format!("{}-poison", self.setting("WORK_QUEUE")))
+        self.azurite
+            .queue(&format!("{}-poison", self.setting("WORK_QUEUE")))
     }
 
     pub(crate) fn archive(&self) -> Container {
-        Azurite::start().container(self.setting("ARCHIVE_CONTAINER"))
+        self.azurite.container(self.setting("ARCHIVE_CONTAINER"))
     }
 
     pub(crate) fn control(&self) -> Container {
-        Azurite::start().container(self.setting("CONTROL_CONTAINER"))
+        self.azurite.container(self.setting("CONTROL_CONTAINER"))
     }
 
     /// Puts a message on the work queue as somebody would by hand, exactly this text.
@@ -235,21 +239,30 @@ impl WorldBuilder {
         self
     }
 
+    /// Another storage than the one that most tests share.
+    pub(crate) fn on(mut self, azurite: &'static Azurite) -> Self {
+        self.azurite = azurite;
+        self
+    }
+
     /// Starts the fake Last.fm and the app; the app must start.
     pub(crate) async fn start(self) -> World {
+        let azurite = self.azurite;
         let (lastfm, settings) = self.with_address();
-        let host = host(&settings).start().await;
+        let host = host(&settings, azurite).start().await;
         World {
             lastfm,
             host,
+            azurite,
             settings,
         }
     }
 
     /// For apps that should not start: all their output.
     pub(crate) async fn start_problem(self) -> String {
+        let azurite = self.azurite;
         let (_lastfm, settings) = self.with_address();
-        let started = host(&settings).try_start().await;
+        let started = host(&settings, azurite).try_start().await;
         started.err().expect("the app started")
     }
 
@@ -262,12 +275,12 @@ impl WorldBuilder {
     }
 }
 
-fn host(settings: &BTreeMap<String, String>) -> HostBuilder {
+fn host(settings: &BTreeMap<String, String>, azurite: &'static Azurite) -> HostBuilder {
     let builder = FunctionsHost::builder(packaged_app());
     let builder = settings.iter().fold(builder, |builder, (name, value)| {
         builder.setting(name, value)
     });
-    builder.storage(Azurite::start())
+    builder.storage(azurite)
 }
 
 /// Every line of standard output as JSON; fails the test for one that is none.

@@ -109,7 +109,10 @@ impl FunctionsHost {
         let content_type = response.headers().get("content-type");
         let content_type =
             content_type.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let headers = format!("{:?}", response.headers());
         let body = response.bytes().await.map_err(failed)?.to_vec();
+        let text = format!("{status} {headers} {}", String::from_utf8_lossy(&body));
+        self.exchanged.lock().unwrap().push(("answer", text));
         Ok(RawAnswer {
             status,
             content_type,

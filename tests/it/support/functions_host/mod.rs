@@ -15,7 +15,7 @@ mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -53,6 +53,7 @@ pub(crate) struct FunctionsHost {
     port: u16,
     process: Process,
     output: Arc<Output>,
+    exchanged: Mutex<Vec<(&'static str, String)>>,
 }
 
 impl HostBuilder {
@@ -108,6 +109,7 @@ impl HostBuilder {
             port,
             process,
             output,
+            exchanged: Mutex::default(),
         })
     }
 }
@@ -219,6 +221,16 @@ impl FunctionsHost {
                 self.output.text()
             )
         })
+    }
+
+    /// Every answer of the program and every message that was delivered to it so far, to the last byte.
+    pub(crate) fn exchanged(&self) -> Vec<(&'static str, String)> {
+        self.exchanged.lock().unwrap().clone()
+    }
+
+    /// The id of the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// How the program ended, if it has.

@@ -183,6 +183,11 @@ impl Process {
         })
     }
 
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.pid.as_raw().unsigned_abs()
+    }
+
     /// How the process ended, if it has.
     pub(crate) fn exit_status(&self) -> Option<ExitStatus> {
         *self.exit.borrow()

@@ -238,6 +238,8 @@ impl FunctionsHost {
         listener: &Listener<'_>,
         message: ReceivedMessage,
     ) -> Handled {
+        let text = message.text.clone();
+        self.exchanged.lock().unwrap().push(("message", text));
         let mut handled = Handled {
             function: listener.function.name.clone(),
             message: message.text.clone(),
