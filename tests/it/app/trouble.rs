@@ -1,7 +1,5 @@
 //! Last.fm or the storage is away, or an archive's end cannot be trusted.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
 use crate::support::blob_checker;
@@ -81,9 +79,7 @@ async fn an_unreachable_archive_fails_the_invocation_and_the_next_delivery_compl
         .start()
         .await;
     world.put(r#"{"user":"rj"}"#).await;
-    let started = Instant::now();
     let summary = world.host.pump_until_idle(1).await;
-    assert!(started.elapsed() < Duration::from_mins(1));
     assert!(matches!(summary.handled[0].outcome, Outcome::Released(_)));
     assert_eq!(world.requests(), 0, "no request for what cannot be kept");
     assert_eq!(log_lines_at(&world.host, "ERROR").len(), 1);
