@@ -56,7 +56,11 @@ impl<'a> Pacer<'a> {
             let long_ms = start_ms - lead_ms - clock.now_ms();
             if long_ms > LONG_WAIT_MS {
                 tokio::time::sleep(duration_of_ms(long_ms)).await;
-                self.budget.look(interval_ms).await?;
+                if let Err(error) = self.budget.look(interval_ms).await {
+                    // Nobody else uses what is in hand unlooked: who reserves anew sees the pause.
+                    intervals.clear();
+                    return Err(error);
+                }
             }
             // More than once when the clock was corrected meanwhile.
             while clock.now_ms() < start_ms {

@@ -12,7 +12,7 @@ use crate::storage::Connection;
 use crate::user::User;
 use azure_core::http::Url;
 use secrecy::SecretString;
-use secrets::{SecretsDir, check_key, refuse_reference};
+use secrets::{SecretsDir, refuse_reference};
 use values::{is_loopback, lastfm_url, rate, storage_name, truth, whole};
 
 /// A setting that is missing or cannot be used.
@@ -105,7 +105,7 @@ impl Settings {
         let text = |name: &str| lookup(name).filter(|value| !value.trim().is_empty());
         let key = text("LASTFM_API_KEY").map(SecretString::from);
         if needs.key {
-            check_key(key.clone())?;
+            secrets.check_key(key.clone())?;
         }
         let lastfm_url = lastfm_url(text("LASTFM_API_URL"))?;
         let connection = |name: &str| Connection::from_settings(name, lookup).map_err(Invalid);
@@ -174,7 +174,8 @@ impl Settings {
     /// The Last.fm key as it stands now: the file in `SECRETS_DIR` wins, so a rotated key needs no restart.
     pub fn lastfm_key(&self) -> Result<SecretString, Invalid> {
         let file = self.secrets.read("LASTFM_API_KEY")?;
-        check_key(file.map(SecretString::from).or_else(|| self.key.clone()))
+        self.secrets
+            .check_key(file.map(SecretString::from).or_else(|| self.key.clone()))
     }
 }
 

@@ -21,7 +21,10 @@ impl SecretsDir {
             .filter(|value| !value.trim().is_empty())
             .map(PathBuf::from)
         {
-            Some(directory) if !directory.is_dir() => invalid("`SECRETS_DIR` is no directory"),
+            // One that is not there yet is as good as an empty one: it is read again for each work item.
+            Some(directory) if directory.exists() && !directory.is_dir() => {
+                invalid("`SECRETS_DIR` is no directory")
+            }
             directory => Ok(Self(directory)),
         }
     }
@@ -50,15 +53,20 @@ impl SecretsDir {
             Err(_) => invalid(&format!("`{name}` is not UTF-8")),
         }
     }
-}
 
-/// The key, unless there is none or it is a reference.
-pub(super) fn check_key(key: Option<SecretString>) -> Result<SecretString, Invalid> {
-    let Some(key) = key.filter(|key| !key.expose_secret().trim().is_empty()) else {
-        return invalid("`LASTFM_API_KEY` is missing: get a key at last.fm/api/account/create");
-    };
-    refuse_reference("LASTFM_API_KEY", key.expose_secret())?;
-    Ok(key)
+    /// The key, unless there is none or it is a reference.
+    pub(super) fn check_key(&self, key: Option<SecretString>) -> Result<SecretString, Invalid> {
+        let Some(key) = key.filter(|key| !key.expose_secret().trim().is_empty()) else {
+            return invalid(match &self.0 {
+                Some(directory) if !directory.exists() => {
+                    "`LASTFM_API_KEY` is missing, and the directory that `SECRETS_DIR` names does not exist"
+                }
+                _ => "`LASTFM_API_KEY` is missing: get a key at last.fm/api/account/create",
+            });
+        };
+        refuse_reference("LASTFM_API_KEY", key.expose_secret())?;
+        Ok(key)
+    }
 }
 
 /// The platform puts the secret in place of a reference before the program starts; if it cannot, it leaves the text.

@@ -6,8 +6,8 @@ use fastrand::Rng;
 /// The users whose histories are archived, as Last.fm spells them.
 pub(crate) const USERS: [&str; 3] = ["RJ", "ann_b", "Zed-9"];
 
-/// An addition and a deletion this close could lie between two answers of one invocation and cancel in `total`:
-/// design.md, "What counting cannot see". The simulation keeps them apart.
+/// An addition and a deletion this close, or one of them and a wrong total, could lie between two answers of one
+/// invocation and cancel in `total`: design.md, "What counting cannot see". The simulation keeps them apart.
 const APART_MS: i64 = 125_000;
 
 pub(crate) struct Entry {
@@ -141,6 +141,11 @@ impl Truth {
         let uts = (near + random.i64(-1..=1)).clamp(0, now - 1);
         self.add(lastfm, uts, true);
         format!("a play inserted late at {uts}")
+    }
+
+    /// Whether a play was inserted or deleted a moment ago.
+    pub(crate) fn moves(&self, now_ms: i64) -> bool {
+        now_ms - self.added_ms.max(self.deleted_ms) <= APART_MS
     }
 
     /// Deletes a play, of the second `archived` (the archive's newest) rather than of another.

@@ -257,6 +257,8 @@ impl World {
     }
 
     fn lastfm_fault(&mut self, limit: usize) -> Fault {
+        let now_ms = self.now_ms();
+        let moves = self.truths.iter().any(|truth| truth.moves(now_ms));
         let random = &mut self.random;
         let plays = USERS.map(|user| self.lastfm.users().find(|known| known.name() == user));
         let plays = plays.into_iter().flatten().map(|user| user.history.len());
@@ -304,7 +306,8 @@ impl World {
                     limit.min(usize::try_from(clamp).expect("positive"))
                 });
                 match random.usize(0..=plays) {
-                    total if total % limit == 0 => Fault::EmptyPage,
+                    // One that hides a change counts what was there before it: the exception of `APART_MS`.
+                    total if moves || total % limit == 0 => Fault::EmptyPage,
                     total => Fault::WrongTotal(total),
                 }
             }

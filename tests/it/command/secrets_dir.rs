@@ -55,6 +55,22 @@ fn a_mounted_volume_gives_the_key_and_its_own_directories_do_no_harm() {
 }
 
 #[test]
+fn a_directory_that_is_not_there_is_as_good_as_an_empty_one() {
+    let world = World::of(plain(3));
+    let nowhere = world.outside().join("nowhere");
+    world.sync().set("SECRETS_DIR", &nowhere).run().expect(0);
+    let missing = sync(&world, &nowhere).run().expect(1);
+    missing
+        .says("`LASTFM_API_KEY` is missing")
+        .says("`SECRETS_DIR`");
+    fs::write(&nowhere, "a file").unwrap();
+    sync(&world, &nowhere)
+        .run()
+        .expect(1)
+        .says("`SECRETS_DIR` is no directory");
+}
+
+#[test]
 fn a_directory_without_the_file_leaves_the_variable_as_it_is() {
     let world = World::of(plain(3));
     let secrets = secrets_of(&world);
