@@ -270,7 +270,8 @@ async fn no_setting_that_is_refused_is_told() {
         ("ARCHIVE_CONTAINER", MARK.to_owned()),
         ("INCLUDE_RAW", MARK.to_owned()),
         ("RUST_LOG", format!("{MARK}={MARK}")),
-        ("SECRETS_DIR", format!("/{MARK}")),
+        // A file, and no directory.
+        ("SECRETS_DIR", "/dev/null".to_owned()),
         ("FUNCTIONS_CUSTOMHANDLER_PORT", MARK.to_owned()),
         ("AzureWebJobsStorage", MARK.to_owned()),
         (

@@ -226,8 +226,10 @@ fn a_key_file_wins_over_the_variable_and_is_not_told_either() {
 }
 
 #[test]
-fn a_directory_of_secrets_that_is_not_there_is_refused() {
+fn a_directory_of_secrets_that_is_a_file_is_refused() {
     let world = World::of(plain(1));
-    let program = world.sync().set("SECRETS_DIR", "/nowhere/zq9");
-    refused(&world, program, "SECRETS_DIR", "/nowhere/zq9");
+    let file = world.outside().join("zq9");
+    std::fs::write(&file, "no directory").unwrap();
+    let program = world.sync().set("SECRETS_DIR", &file);
+    refused(&world, program, "SECRETS_DIR", "zq9");
 }
