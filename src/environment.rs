@@ -94,14 +94,18 @@ impl Environment {
         })
     }
 
-    /// The work queue in the host's storage.
+    /// The queue of work items in the host's storage.
     pub fn work_queue(&self, host_storage: &Connection) -> anyhow::Result<WorkQueue> {
-        WorkQueue::new(
-            host_storage,
-            &self.settings.work_queue,
-            &self.http,
-            &self.clock,
-        )
+        self.queue(host_storage, &self.settings.work_queue)
+    }
+
+    /// The queue of reconciles in the host's storage.
+    pub fn reconcile_queue(&self, host_storage: &Connection) -> anyhow::Result<WorkQueue> {
+        self.queue(host_storage, &self.settings.reconcile_queue)
+    }
+
+    fn queue(&self, host_storage: &Connection, name: &str) -> anyhow::Result<WorkQueue> {
+        WorkQueue::new(host_storage, name, &self.http, &self.clock)
     }
 
     /// A Last.fm client with the key as it stands now.

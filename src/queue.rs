@@ -1,11 +1,11 @@
-//! The work queue and the poison queue beside it.
+//! A queue of messages and the poison queue beside it.
 //!
 //! Messages are written as base64 of JSON: the SDK adds no encoding, the service loses control characters, and
 //! any `messageEncoding` of the host carries base64.
 
 use crate::clock::{Clock, milliseconds};
-use crate::fetch_pages::FetchPages;
 use crate::storage::{Connection, Service, explained, is_code, queue_client};
+use crate::user::UserName;
 use anyhow::Context;
 use azure_core::base64;
 use azure_core::http::HttpClient;
@@ -24,17 +24,29 @@ const MESSAGE_BYTES_MAX: usize = 48 * 1024;
 /// How much of a bad message the poison queue keeps, in bytes.
 const POISON_BODY_BYTES_MAX: usize = 8 * 1024;
 
-/// The queue of work items.
+/// What stands on a queue of this program.
+pub trait Message {
+    /// What one is called, with its article: `a work item`.
+    const NAME: &'static str;
+
+    /// Whom it is about.
+    fn user(&self) -> &UserName;
+
+    /// The message as this program writes it.
+    fn to_message(&self) -> String;
+}
+
+/// The queue that one function fills and another empties, and the one for messages that are none.
 pub struct WorkQueue {
     work: QueueClient,
     poison: QueueClient,
     name: String,
 }
 
-/// A message that is no work item, as the poison queue keeps it.
+/// A message that is not valid, as the poison queue keeps it.
 #[derive(Serialize)]
 pub struct Poison<'a> {
-    /// Why it is no work item.
+    /// Why it is not valid.
     pub reason: &'a str,
     /// The service's id of the original, if the host told it.
     pub message_id: Option<&'a str>,
@@ -83,20 +95,22 @@ impl WorkQueue {
         })
     }
 
-    /// Puts a work item on the queue, visible after `delay`.
-    pub async fn send(&self, item: &FetchPages, delay: Duration) -> anyhow::Result<()> {
-        send(&self.work, item.to_message(), delay)
+    /// Puts a message on the queue, visible after `delay`.
+    pub async fn send<M: Message>(&self, message: &M, delay: Duration) -> anyhow::Result<()> {
+        send(&self.work, message.to_message(), delay)
             .await
             .map_err(refused)
             .with_context(|| {
                 format!(
-                    "cannot put a work item for `{}` on queue `{}`",
-                    item.user, self.name
+                    "cannot put {} for `{}` on queue `{}`",
+                    M::NAME,
+                    message.user(),
+                    self.name
                 )
             })
     }
 
-    /// Keeps a message that is no work item.
+    /// Keeps a message that is not valid.
     pub async fn send_poison(&self, mut poison: Poison<'_>) -> anyhow::Result<()> {
         let mut json = serde_json::to_vec(&poison)?;
         // Control characters take six bytes each in JSON, which can exceed what a message carries.

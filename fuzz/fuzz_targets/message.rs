@@ -2,6 +2,7 @@
 #![no_main]
 
 use lastfm_archive::fetch_pages::{FetchPages, PAGE_SIZE_MAX, PAGES_MAX};
+use lastfm_archive::queue::Message;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {

@@ -57,9 +57,14 @@ impl AppendBlobs {
         address_of(&self.container)
     }
 
-    pub(super) async fn list(&self, user: &UserName) -> anyhow::Result<Vec<DataFile>> {
+    /// The user's files below `prefix`.
+    pub(super) async fn list(
+        &self,
+        user: &UserName,
+        prefix: String,
+    ) -> anyhow::Result<Vec<DataFile>> {
         let options = BlobContainerClientListBlobsOptions {
-            prefix: Some(DataName::prefix(user)),
+            prefix: Some(prefix),
             ..Default::default()
         };
         let mut files = Vec::new();
@@ -71,11 +76,14 @@ impl AppendBlobs {
                         .name
                         .as_deref()
                         .and_then(|name| DataName::parse(user, name));
-                    let length = blob
-                        .properties
-                        .and_then(|properties| properties.content_length);
-                    if let (Some(name), Some(length)) = (name, length) {
-                        files.push(DataFile { name, length });
+                    let properties = blob.properties.unwrap_or_default();
+                    if let (Some(name), Some(length)) = (name, properties.content_length) {
+                        let modified = properties.last_modified;
+                        files.push(DataFile {
+                            name,
+                            length,
+                            modified_ms: modified.map(|moment| moment.unix_timestamp() * 1_000),
+                        });
                     }
                 }
                 Ok(None) => return Ok(files),

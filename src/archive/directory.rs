@@ -4,7 +4,7 @@
 //! opened for writing. What was cut is fetched again, and the count rule of the plan completes a second that
 //! was torn between two lines.
 
-use super::{Appended, DataFile, DataName, Place};
+use super::{Appended, DataFile, DataName, Place, Series};
 use crate::user::UserName;
 use anyhow::Context;
 use bytes::Bytes;
@@ -64,22 +64,52 @@ impl Directory {
         let prefix = DataName::prefix(user);
         for year in names_in(&self.root.join(&prefix))? {
             for month in names_in(&self.root.join(&prefix).join(&year))? {
-                for file in names_in(&self.root.join(&prefix).join(&year).join(&month))? {
-                    let Some(name) =
-                        DataName::parse(user, &format!("{prefix}{year}/{month}/{file}"))
-                    else {
-                        continue;
-                    };
-                    let length = fs::metadata(self.path(&name))?.len();
-                    files.push(DataFile { name, length });
-                }
+                self.list_folder(user, &format!("{prefix}{year}/{month}/"), &mut files)?;
             }
         }
-        // Only the newest file can be torn: the one before was on disk before this one was made.
-        if let Some(newest) = files.iter_mut().filter(|file| file.length > 0).max() {
-            newest.length = self.whole_lines(newest)?;
+        // Of the parts only the newest can be torn: the one before was on disk before this one was made. Anything that
+        // is written beside them may be.
+        let newest = files
+            .iter()
+            .filter(|file| is_part(file) && file.length > 0)
+            .max()
+            .cloned();
+        for file in &mut files {
+            if !is_part(file) || Some(&*file) == newest.as_ref() {
+                file.length = self.whole_lines(file)?;
+            }
         }
         Ok(files)
+    }
+
+    pub(super) fn list_removed(&self, user: &UserName) -> anyhow::Result<Vec<DataFile>> {
+        let mut files = Vec::new();
+        self.list_folder(user, &DataName::removed_prefix(user), &mut files)?;
+        for file in &mut files {
+            file.length = self.whole_lines(file)?;
+        }
+        Ok(files)
+    }
+
+    /// The user's files in `folder`, a path from the root with a slash at its end.
+    fn list_folder(
+        &self,
+        user: &UserName,
+        folder: &str,
+        files: &mut Vec<DataFile>,
+    ) -> anyhow::Result<()> {
+        for file in names_in(&self.root.join(folder))? {
+            let Some(name) = DataName::parse(user, &format!("{folder}{file}")) else {
+                continue;
+            };
+            let length = fs::metadata(self.path(&name))?.len();
+            files.push(DataFile {
+                name,
+                length,
+                modified_ms: None,
+            });
+        }
+        Ok(())
     }
 
     pub(super) fn read(&self, name: &DataName, range: Range<u64>) -> anyhow::Result<Bytes> {
@@ -162,6 +192,10 @@ impl Directory {
         }
         Ok(whole)
     }
+}
+
+fn is_part(file: &DataFile) -> bool {
+    matches!(file.name.series, Series::Part(_))
 }
 
 fn lock(root: &Path) -> anyhow::Result<File> {

@@ -13,7 +13,7 @@ mod tail;
 
 pub use append_blobs::AppendBlobs;
 pub use directory::{Access, Directory};
-pub use names::{DataName, Month};
+pub use names::{DataName, Month, Series};
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub use tail::newest_second;
@@ -41,6 +41,9 @@ pub struct DataFile {
     pub name: DataName,
     /// Bytes that are readable.
     pub length: u64,
+    /// When it last changed, in milliseconds since 1970 by the service's clock. Nothing in a directory, which has one
+    /// writer at a time.
+    pub modified_ms: Option<i64>,
 }
 
 /// Where the next block must land.
@@ -73,13 +76,32 @@ pub enum Landing {
 }
 
 impl Archive {
-    /// A user's data files in the order of their plays. Other files are left out.
+    /// A user's files with plays, [`Series::Part`] in the order of their plays, then [`Series::Late`]. Other files are
+    /// left out.
     pub async fn list(&self, user: &UserName) -> anyhow::Result<Vec<DataFile>> {
         let files = match self {
-            Self::Azure(blobs) => blobs.list(user).await.map_err(refused),
+            Self::Azure(blobs) => blobs.list(user, DataName::prefix(user)).await,
             Self::Directory(directory) => directory.list(user),
         };
+        self.listed(user, files)
+    }
+
+    /// A user's files about plays that Last.fm no longer has.
+    pub async fn list_removed(&self, user: &UserName) -> anyhow::Result<Vec<DataFile>> {
+        let files = match self {
+            Self::Azure(blobs) => blobs.list(user, DataName::removed_prefix(user)).await,
+            Self::Directory(directory) => directory.list_removed(user),
+        };
+        self.listed(user, files)
+    }
+
+    fn listed(
+        &self,
+        user: &UserName,
+        files: anyhow::Result<Vec<DataFile>>,
+    ) -> anyhow::Result<Vec<DataFile>> {
         let mut files = files
+            .map_err(refused)
             .with_context(|| format!("cannot list the archive of `{user}` in {}", self.place()))?;
         files.sort_unstable();
         Ok(files)

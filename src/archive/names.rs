@@ -36,64 +36,136 @@ impl fmt::Display for Month {
     }
 }
 
-/// One data file of a user: `user=rj/year=2024/month=05/part-0.ndjson`. Hive-style, so that `DuckDB`, Spark and
+/// Files of a user that are filled one after the other: `part-0`, `part-1`, and so on.
+///
+/// The order of the first two is that of the plays, by month as a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Series {
+    /// The plays of a month, in their order.
+    Part(Month),
+    /// Plays of a month that reached Last.fm late, in the order in which they were found.
+    Late(Month),
+    /// Plays that Last.fm no longer has, and those that came back.
+    Removed,
+    /// Plays that were not seen at one look. Bookkeeping: only a second look makes them removed ones.
+    Missing,
+}
+
+impl Series {
+    /// The folder below the user's own, and what the files are called; nothing for what lies below `removed/`.
+    fn of_plays(self) -> Option<(Month, &'static str)> {
+        match self {
+            Self::Part(month) => Some((month, PART)),
+            Self::Late(month) => Some((month, LATE)),
+            Self::Removed | Self::Missing => None,
+        }
+    }
+
+    /// The month of play (UTC), if the files hold plays.
+    pub fn month(self) -> Option<Month> {
+        self.of_plays().map(|(month, _)| month)
+    }
+}
+
+const PART: &str = "part";
+const LATE: &str = "late";
+const MISSING: &str = "missing";
+
+/// One file of a user: `user=rj/year=2024/month=05/part-0.ndjson`. Hive-style, so that `DuckDB`, Spark and
 /// Fabric prune by user, year and month.
 ///
-/// The order is that of the plays: by month, then by part, both as numbers.
+/// The order is that of the plays: by series, then by part, both as numbers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DataName {
     /// Whose plays.
     pub user: UserName,
-    /// When they were played.
-    pub month: Month,
-    /// Parts of a month are filled one after the other.
+    /// What is in it.
+    pub series: Series,
+    /// Parts of a series are filled one after the other.
     pub part: u32,
 }
 
 impl DataName {
-    /// What all names of a user start with.
+    /// What the names of all files with plays of a user start with.
     pub fn prefix(user: &UserName) -> String {
         format!("user={user}/")
     }
 
-    /// Reads a name below the user's prefix; nothing for everything that is no data file.
+    /// What the names of all files about removed plays of a user start with.
+    pub fn removed_prefix(user: &UserName) -> String {
+        format!("removed/user={user}/")
+    }
+
+    /// Reads a name below one of the user's prefixes; nothing for everything that is no file of this program.
     pub fn parse(user: &UserName, path: &str) -> Option<Self> {
-        let rest = path.strip_prefix(&Self::prefix(user))?;
-        let mut segments = rest.split('/');
-        let year = segments
-            .next()?
-            .strip_prefix("year=")
-            .filter(|year| year.len() == 4)?
-            .parse()
-            .ok()?;
-        let month = segments.next()?.strip_prefix("month=")?.parse().ok()?;
-        if !(1..=12).contains(&month) {
-            return None;
-        }
-        let part = segments
-            .next()?
-            .strip_prefix("part-")?
-            .strip_suffix(".ndjson")?
-            .parse()
-            .ok()?;
+        let (series, part) = match path.strip_prefix(&Self::removed_prefix(user)) {
+            Some(file) => {
+                let (kind, part) = numbered(file)?;
+                let series = match kind {
+                    PART => Series::Removed,
+                    MISSING => Series::Missing,
+                    _ => return None,
+                };
+                (series, part)
+            }
+            None => of_plays(path.strip_prefix(&Self::prefix(user))?)?,
+        };
         let name = Self {
             user: user.clone(),
-            month: Month { year, month },
+            series,
             part,
         };
         // Only names that this program would write: `part-007` is somebody else's file.
-        (segments.next().is_none() && name.to_string() == path).then_some(name)
+        (name.to_string() == path).then_some(name)
     }
+}
+
+/// Reads `year=2024/month=05/part-0.ndjson`.
+fn of_plays(path: &str) -> Option<(Series, u32)> {
+    let mut segments = path.split('/');
+    let year = segments
+        .next()?
+        .strip_prefix("year=")
+        .filter(|year| year.len() == 4)?
+        .parse()
+        .ok()?;
+    let month = segments.next()?.strip_prefix("month=")?.parse().ok()?;
+    if !(1..=12).contains(&month) {
+        return None;
+    }
+    let month = Month { year, month };
+    let (kind, part) = numbered(segments.next()?)?;
+    let series = match kind {
+        PART => Series::Part(month),
+        LATE => Series::Late(month),
+        _ => return None,
+    };
+    segments.next().is_none().then_some((series, part))
+}
+
+/// Reads `part-0.ndjson`.
+fn numbered(file: &str) -> Option<(&str, u32)> {
+    let (kind, number) = file.strip_suffix(".ndjson")?.rsplit_once('-')?;
+    Some((kind, number.parse().ok()?))
 }
 
 impl fmt::Display for DataName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Month { year, month } = self.month;
-        write!(
-            formatter,
-            "user={}/year={year:04}/month={month:02}/part-{}.ndjson",
-            self.user, self.part
-        )
+        let Self { user, series, part } = self;
+        match series.of_plays() {
+            Some((Month { year, month }, kind)) => write!(
+                formatter,
+                "user={user}/year={year:04}/month={month:02}/{kind}-{part}.ndjson"
+            ),
+            None => {
+                let kind = if *series == Series::Missing {
+                    MISSING
+                } else {
+                    PART
+                };
+                write!(formatter, "removed/user={user}/{kind}-{part}.ndjson")
+            }
+        }
     }
 }
 
@@ -109,14 +181,29 @@ mod tests {
     fn a_name_reads_back() {
         let name = DataName {
             user: rj(),
-            month: Month::of(1_714_521_600),
+            series: Series::Part(Month::of(1_714_521_600)),
             part: 12,
         };
         assert_eq!(
             name.to_string(),
             "user=rj/year=2024/month=05/part-12.ndjson"
         );
-        assert_eq!(DataName::parse(&rj(), &name.to_string()), Some(name));
+        for (series, path) in [
+            (name.series, "user=rj/year=2024/month=05/part-12.ndjson"),
+            (
+                Series::Late(Month::of(1_714_521_600)),
+                "user=rj/year=2024/month=05/late-12.ndjson",
+            ),
+            (Series::Removed, "removed/user=rj/part-12.ndjson"),
+            (Series::Missing, "removed/user=rj/missing-12.ndjson"),
+        ] {
+            let name = DataName {
+                series,
+                ..name.clone()
+            };
+            assert_eq!(name.to_string(), path);
+            assert_eq!(DataName::parse(&rj(), path), Some(name));
+        }
         assert_eq!(Month::of(0).to_string(), "1970-01");
     }
 
@@ -132,7 +219,12 @@ mod tests {
     #[test]
     fn everything_else_is_no_data_file() {
         for path in [
-            "user=rj/year=2024/month=05/late-0.ndjson",
+            "user=rj/year=2024/month=05/early-0.ndjson",
+            "user=rj/year=2024/month=05/missing-0.ndjson",
+            "removed/user=rj/late-0.ndjson",
+            "removed/user=rj/part-01.ndjson",
+            "removed/user=rjx/part-0.ndjson",
+            "removed/user=rj/x/part-0.ndjson",
             "user=rj/year=2024/month=05/part-0.ndjson.tmp",
             "user=rj/year=2024/month=05/part-.ndjson",
             "user=rj/year=2024/month=05/part-00.ndjson",
@@ -150,7 +242,7 @@ mod tests {
     fn parts_are_ordered_as_numbers() {
         let name = |month, part| DataName {
             user: rj(),
-            month: Month { year: 2024, month },
+            series: Series::Part(Month { year: 2024, month }),
             part,
         };
         assert!(name(5, 9) < name(5, 10) && name(5, 10) < name(6, 0));

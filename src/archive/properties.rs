@@ -1,6 +1,6 @@
 //! Names, and where an archive ends: held against plain readings of the same bytes.
 
-use super::{Access, Archive, DataName, Directory, Month, Standing, Tail, newest_second};
+use super::{Access, Archive, DataName, Directory, Month, Series, Standing, Tail, newest_second};
 use crate::properties::{calendar_month, check, play};
 use crate::scrobble::{LineWriter, PlayId};
 use crate::user::{User, UserName};
@@ -41,7 +41,7 @@ fn every_name_reads_back_and_names_are_ordered_like_their_plays() {
     check(values, |(uts, part, other_uts, other_part)| {
         let name = |uts, part| DataName {
             user: rj(),
-            month: Month::of(uts),
+            series: Series::Part(Month::of(uts)),
             part,
         };
         let (one, other) = (name(uts, part), name(other_uts, other_part));
@@ -49,7 +49,7 @@ fn every_name_reads_back_and_names_are_ordered_like_their_plays() {
             let read = DataName::parse(&rj(), &name.to_string());
             prop_assert_eq!(read.as_ref(), Some(name));
         }
-        if one.month == other.month {
+        if one.series == other.series {
             prop_assert_eq!(one.cmp(&other), part.cmp(&other_part));
         } else {
             prop_assert_eq!(one < other, uts < other_uts);
@@ -155,11 +155,11 @@ fn a_tail_is_whole_lines_of_its_month_or_an_error_that_names_the_file() {
     let now = 1_714_560_001;
     check((parts(), 4..7_i8), |(parts, month)| {
         let folder = tempfile::tempdir().unwrap();
-        let month = Month { year: 2024, month };
+        let series = Series::Part(Month { year: 2024, month });
         let mut names = Vec::new();
         for (part, bytes) in (0..).zip(&parts) {
             let user = rj();
-            let name = DataName { user, month, part };
+            let name = DataName { user, series, part };
             let path = folder.path().join(name.to_string());
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, bytes).unwrap();

@@ -1,6 +1,6 @@
 //! Where a user's history stands, read from the end of the newest data file.
 
-use super::{Archive, DataFile, DataName, Month};
+use super::{Archive, DataFile, DataName, Month, Series};
 use crate::scrobble::PlayId;
 use crate::user::UserName;
 use anyhow::{Context, bail};
@@ -51,9 +51,14 @@ impl Tail {
         Self::of_files(archive, &files, now).await
     }
 
-    /// [`Tail::read`] for files that are already listed, in the order of their plays.
+    /// [`Tail::read`] for files that are already listed, in their order. Only [`Series::Part`] counts: nothing else says
+    /// where the archive ends.
     pub async fn of_files(archive: &Archive, files: &[DataFile], now: i64) -> anyhow::Result<Self> {
-        let files: Vec<&DataFile> = files.iter().filter(|file| file.length > 0).collect();
+        let is_part = |file: &&DataFile| matches!(file.name.series, Series::Part(_));
+        let files: Vec<&DataFile> = files
+            .iter()
+            .filter(|file| is_part(file) && file.length > 0)
+            .collect();
         let Some(last) = files.last() else {
             return Ok(Self::default());
         };
@@ -61,14 +66,14 @@ impl Tail {
         for file in files
             .iter()
             .rev()
-            .take_while(|file| file.name.month == last.name.month)
+            .take_while(|file| file.name.series == last.name.series)
         {
             if !read_backwards(archive, file, &mut standing).await? {
                 break;
             }
         }
         let newest = standing.newest.unwrap_or_default();
-        if Month::of(newest) != last.name.month {
+        if Series::Part(Month::of(newest)) != last.name.series {
             let month = Month::of(newest);
             return Err(anyhow::anyhow!("its last play is of {month}"))
                 .with_context(|| distrust(archive, last));

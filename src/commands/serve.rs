@@ -83,7 +83,12 @@ fn make_app(settings: Settings, host_storage: &Connection, stop: Stop) -> anyhow
         stop,
     )?;
     let queue = environment.work_queue(host_storage)?;
-    Ok(App { environment, queue })
+    let reconciles = environment.reconcile_queue(host_storage)?;
+    Ok(App {
+        environment,
+        queue,
+        reconciles,
+    })
 }
 
 fn port(lookup: &dyn Fn(&str) -> Option<String>) -> Result<u16, Invalid> {

@@ -1,5 +1,6 @@
 //! The work item: what stands on the queue, and nothing else.
 
+use crate::queue::Message;
 use crate::user::UserName;
 use azure_core::base64;
 use serde::{Deserialize, Serialize};
@@ -88,9 +89,17 @@ impl FetchPages {
         })?;
         wire.check()
     }
+}
 
-    /// The message as this program writes it: base64 of JSON, which every tool and any `messageEncoding` carries.
-    pub fn to_message(&self) -> String {
+impl Message for FetchPages {
+    const NAME: &'static str = "a work item";
+
+    fn user(&self) -> &UserName {
+        &self.user
+    }
+
+    /// Base64 of JSON, which every tool and any `messageEncoding` carries.
+    fn to_message(&self) -> String {
         let wire = Wire {
             user: self.user.as_str().to_owned(),
             from: self.from,

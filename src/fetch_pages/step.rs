@@ -7,7 +7,7 @@ use super::pages::{Fetcher, Halt};
 use super::plan::Window;
 use super::range::{self, Fetched, Wanted};
 use super::report::Report;
-use crate::archive::{DataName, Landing, Place, Tail};
+use crate::archive::{DataName, Landing, Place, Series, Tail};
 use crate::environment::Environment;
 use crate::scrobble::LineWriter;
 use crate::user::User;
@@ -113,7 +113,8 @@ impl Step<'_> {
 
     /// Where a block must land: behind the one before, or at the archive's end, or at the start of its month.
     fn place_of(&self, block: &Block, before: Option<Place>) -> Place {
-        let same_month = |name: &DataName| name.month == block.month;
+        let series = Series::Part(block.month);
+        let same_month = |name: &DataName| name.series == series;
         if let Some(place) = before.filter(|place| same_month(&place.name)) {
             return place;
         }
@@ -125,7 +126,7 @@ impl Step<'_> {
             _ => {
                 let name = DataName {
                     user: self.user.name.clone(),
-                    month: block.month,
+                    series,
                     part: 0,
                 };
                 Place { name, position: 0 }

@@ -68,6 +68,8 @@ pub struct Settings {
     pub pages_per_item: u32,
     /// `WORK_QUEUE`
     pub work_queue: String,
+    /// `RECONCILE_QUEUE`
+    pub reconcile_queue: String,
     /// `AzureWebJobsStorage`
     pub host_storage: Option<Connection>,
     /// `--archive`, `ARCHIVE_STORAGE` or `AzureWebJobsStorage`
@@ -134,6 +136,11 @@ impl Settings {
             )?,
             pages_per_item: whole("PAGES_PER_ITEM", text("PAGES_PER_ITEM"), 40, PAGES_MAX)?,
             work_queue: storage_name("WORK_QUEUE", text("WORK_QUEUE"), "page-ranges")?,
+            reconcile_queue: storage_name(
+                "RECONCILE_QUEUE",
+                text("RECONCILE_QUEUE"),
+                "reconciles",
+            )?,
             archive_container: storage_name(
                 "ARCHIVE_CONTAINER",
                 text("ARCHIVE_CONTAINER"),
@@ -163,6 +170,9 @@ impl Settings {
             lastfm_url,
             host_storage,
         };
+        if settings.reconcile_queue == settings.work_queue {
+            return invalid("`RECONCILE_QUEUE` and `WORK_QUEUE` must be two queues");
+        }
         if needs.users && settings.users.is_empty() {
             return invalid(
                 "`LASTFM_USERS` is missing: user names separated by commas are wanted, each `name` or `name=Area/City`",
@@ -180,7 +190,7 @@ impl Settings {
 }
 
 /// Every setting that is read, for checks that concern them all.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "LASTFM_API_KEY",
     "LASTFM_USERS",
     "LASTFM_API_URL",
@@ -188,6 +198,7 @@ const NAMES: [&str; 15] = [
     "LASTFM_PAGE_SIZE",
     "PAGES_PER_ITEM",
     "WORK_QUEUE",
+    "RECONCILE_QUEUE",
     "AzureWebJobsStorage",
     "ARCHIVE_STORAGE",
     "ARCHIVE_CONTAINER",
@@ -273,6 +284,7 @@ mod tests {
         assert_eq!((settings.page_size, settings.pages_per_item), (200, 40));
         assert!((settings.requests_per_second - 4.0).abs() < f64::EPSILON);
         assert_eq!(settings.work_queue, "page-ranges");
+        assert_eq!(settings.reconcile_queue, "reconciles");
         assert_eq!(
             (
                 settings.archive_container.as_str(),
@@ -321,6 +333,8 @@ mod tests {
         refused("LASTFM_PAGE_SIZE", "1001", "1 to 1000");
         refused("PAGES_PER_ITEM", "0", "1 to 100");
         refused("WORK_QUEUE", "Pages", "a-z");
+        refused("RECONCILE_QUEUE", "re_conciles", "a-z");
+        refused("RECONCILE_QUEUE", "page-ranges", "two queues");
         refused("INCLUDE_RAW", "maybe", "`true` or `false`");
     }
 

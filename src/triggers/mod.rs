@@ -32,12 +32,14 @@ const DRAINED_BYTES_MAX: usize = 100 * 1024 * 1024;
 /// host kills the whole process, and every other invocation in flight with it.
 const INVOCATION_TIME_MAX: Duration = Duration::from_secs(105);
 
-/// What both functions work with.
+/// What the functions work with.
 pub struct App {
     /// Archive, budget, Last.fm.
     pub environment: Environment,
-    /// The queue that one function fills and the other empties.
+    /// The queue of work items, that `enqueue_users` fills and `fetch_pages` empties.
     pub queue: WorkQueue,
+    /// The queue of reconciles, that `reconcile_users` fills and `reconcile_user` empties.
+    pub reconciles: WorkQueue,
 }
 
 /// The routes. Every answer is a JSON object: an empty one would make the host wait until it kills the process.

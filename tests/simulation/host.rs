@@ -93,7 +93,12 @@ impl Worker {
             Environment::new(settings, Access::Write, http, clock, stop.clone()).expect("clients");
         environment.block_bytes_max = block_bytes;
         let queue = environment.work_queue(&storage).expect("a client");
-        let app = Arc::new(SetOnce::new_with(Some(App { environment, queue })));
+        let reconciles = environment.reconcile_queue(&storage).expect("a client");
+        let app = Arc::new(SetOnce::new_with(Some(App {
+            environment,
+            queue,
+            reconciles,
+        })));
         Self {
             name,
             dead,

@@ -2,6 +2,7 @@
 
 use crate::fetch_pages::{FetchPages, PAGE_SIZE_MAX, PAGES_MAX};
 use crate::properties::{check, text};
+use crate::queue::Message;
 use crate::user::UserName;
 use azure_core::base64;
 use bytes::Bytes;

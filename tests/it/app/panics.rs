@@ -67,7 +67,12 @@ fn app() -> App {
     let environment = Environment::new(settings, Access::Write, network, clock, stop).unwrap();
     let host_storage = environment.settings.host_storage.clone().unwrap();
     let queue = environment.work_queue(&host_storage).unwrap();
-    App { environment, queue }
+    let reconciles = environment.reconcile_queue(&host_storage).unwrap();
+    App {
+        environment,
+        queue,
+        reconciles,
+    }
 }
 
 #[tokio::test]
