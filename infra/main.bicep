@@ -21,6 +21,9 @@ param network string = 'private'
 @description('When the timer runs, as NCRONTAB with seconds, in UTC.')
 param syncSchedule string = '0 0 * * * *'
 
+@description('When late and removed plays are looked for, as NCRONTAB with seconds, in UTC.')
+param reconcileSchedule string = '0 45 4 * * *'
+
 @description('Requests to Last.fm in a second, of all instances together; above 0 and at most 5. The job has as many again.')
 param requestsPerSecond string = '4'
 
@@ -82,7 +85,8 @@ var tags = {
 
 // The containers and queues that the app is told of, and that access.bicep opens: said once.
 var workQueue = 'page-ranges'
-var queues = [workQueue, '${workQueue}-poison']
+var reconcileQueue = 'reconciles'
+var queues = [workQueue, '${workQueue}-poison', reconcileQueue, '${reconcileQueue}-poison']
 var archiveContainer = 'scrobbles'
 var controlContainer = 'control'
 var packageContainer = 'app-package'
@@ -219,10 +223,12 @@ module app 'modules/function-app.bicep' = {
     archiveContainer: archiveContainer
     controlContainer: controlContainer
     workQueue: workQueue
+    reconcileQueue: reconcileQueue
     vaultUri: vault.outputs.uri
     insightsConnectionString: monitoring.outputs.insightsConnectionString
     lastfmUsers: lastfmUsers
     syncSchedule: syncSchedule
+    reconcileSchedule: reconcileSchedule
     requestsPerSecond: requestsPerSecond
     includeRaw: includeRaw
     paused: paused

@@ -25,7 +25,7 @@ MISTAKES = [
     (ACCESS, "roleDefinitionId: storageBlobDataContributor", "roleDefinitionId: storageBlobDataOwner", "storageBlobDataOwner on archiveStorage is not on the list"),
     (ACCESS, "  scope: archiveStorage\n", "  scope: hostStorage\n", "storageBlobDataContributor on archiveStorage is missing"),
     ("modules/queue-access.bicep", "scope: messages", "scope: hostStorage", "storageQueueDataContributor on hostStorage is not on the list"),
-    ("main.bicep", "var queues = [workQueue, '${workQueue}-poison'", "var queues = [workQueue", "the queues of fetch_pages are not among `queues`"),
+    ("main.bicep", "var queues = [workQueue, '${workQueue}-poison', ", "var queues = [workQueue, ", "the queues of fetch_pages are not among `queues`"),
     ("main.bicep", "    queues: queues\n    // What", "    queues: [workQueue]\n    // What", "hostStorage has other queues than the rest"),
     # One choice.
     ("main.bicep", "isPrivate ? 'Disabled' : 'Enabled'", "isPrivate ? 'Enabled' : 'Disabled'", "`publicNetworkAccess` must be"),

@@ -79,7 +79,7 @@ def settings(by_name, root):
     program = (root / "src/settings/mod.rs").read_text()
     known = set(re.search(r"const NAMES: \[&str; \d+\] = \[(.*?)\];", program, re.S)[1].replace('"', "").replace(",", " ").split())
     # Read by the host alone, or by the library of Azure.
-    known |= {"SYNC_SCHEDULE", "AZURE_CLIENT_ID"}
+    known |= {"SYNC_SCHEDULE", "RECONCILE_SCHEDULE", "RECONCILE_QUEUE", "AZURE_CLIENT_ID"}
     [container] = find(by_name["containerapps/job.bicep"], "resource", "job").value["properties"]["template"]["containers"]
     job = {entry["name"]: entry.get("value") for entry in container["env"]}
     for where, given in (("function-app.bicep", app), ("job.bicep", job)):

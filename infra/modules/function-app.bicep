@@ -20,10 +20,12 @@ param archiveStorageName string
 param archiveContainer string
 param controlContainer string
 param workQueue string
+param reconcileQueue string
 param vaultUri string
 param insightsConnectionString string
 param lastfmUsers string
 param syncSchedule string
+param reconcileSchedule string
 param requestsPerSecond string
 param includeRaw bool
 param paused bool = false
@@ -138,9 +140,13 @@ resource settings 'Microsoft.Web/sites/config@2024-11-01' = {
     INCLUDE_RAW: includeRaw ? 'true' : 'false'
     SYNC_SCHEDULE: syncSchedule
     WORK_QUEUE: workQueue
+    RECONCILE_SCHEDULE: reconcileSchedule
+    RECONCILE_QUEUE: reconcileQueue
     // On Linux the process sees these with underscores: AzureWebJobs_enqueue_users_Disabled.
     'AzureWebJobs.enqueue_users.Disabled': paused ? 'true' : 'false'
     'AzureWebJobs.fetch_pages.Disabled': paused ? 'true' : 'false'
+    'AzureWebJobs.reconcile_users.Disabled': paused ? 'true' : 'false'
+    'AzureWebJobs.reconcile_user.Disabled': paused ? 'true' : 'false'
   }
 }
 

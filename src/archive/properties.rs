@@ -181,7 +181,7 @@ fn a_tail_is_whole_lines_of_its_month_or_an_error_that_names_the_file() {
                 prop_assert_eq!(tail.standing.newest, standing.newest);
                 prop_assert_eq!(tail.standing.held, standing.held);
                 if let Some(newest) = standing.newest {
-                    prop_assert_eq!(calendar_month(newest), (2024, i64::from(month.month)));
+                    prop_assert_eq!(calendar_month(newest), (2024, i64::from(month)));
                     prop_assert!(newest <= now + 5);
                 }
             }
