@@ -2,15 +2,15 @@
 
 use super::message::FetchPages;
 use super::pages::Halt;
-use super::range::Fetched;
-use super::step::{Step, smaller};
+use super::range::{Fetched, smaller};
+use super::step::Step;
 use crate::lastfm::Error;
 use crate::scrobble::in_utc;
 use std::time::Duration;
 
 /// How long an item is put back because of trouble, by how often it was already. After the last one it ends,
 /// because the next tick starts again from the tail.
-const PUT_BACK: [Duration; 3] = [
+pub(crate) const PUT_BACK: [Duration; 3] = [
     Duration::from_mins(1),
     Duration::from_mins(5),
     Duration::from_mins(15),
@@ -18,7 +18,7 @@ const PUT_BACK: [Duration; 3] = [
 
 /// An item that had to wait for the budget this often is at least a day old (each wait is longer than 20 s),
 /// and a tick has followed: it is dropped.
-const WAITS_MAX: u32 = 24 * 60 * 60 / 20;
+pub(crate) const WAITS_MAX: u32 = 24 * 60 * 60 / 20;
 
 /// What becomes of a work item.
 #[derive(Debug)]
