@@ -56,7 +56,7 @@ pub(crate) struct Blob {
     /// An append blob, not a block blob.
     appendable: bool,
     version: u64,
-    modified_ms: i64,
+    pub(crate) modified_ms: i64,
 }
 
 /// The service of one account.
@@ -67,6 +67,8 @@ pub(crate) struct Blobs {
     pub(crate) blocks_max: usize,
     /// Names on one page of a listing.
     pub(crate) names_max: usize,
+    /// Blobs of the archive that were put in place of others.
+    pub(crate) replaced: Vec<String>,
     /// Appends that took effect.
     pub(crate) appends: usize,
     pub(crate) versions: u64,
@@ -195,6 +197,9 @@ impl Blobs {
             modified_ms: self.now_ms,
         };
         let reply = described(201, &blob);
+        if container == "scrobbles" && self.containers[container].contains_key(name) {
+            self.replaced.push(name.to_owned());
+        }
         *self.blob_mut(container, name) = blob;
         reply
     }

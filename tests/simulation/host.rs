@@ -1,7 +1,7 @@
 //! The Functions host and its workers.
 
 use crate::port::{self, Port};
-use crate::queue::Message;
+use crate::queue::{Message, WORK};
 use crate::world::{Shared, lock};
 use axum::Router;
 use axum::body::Body;
@@ -29,11 +29,20 @@ pub(crate) struct Worker {
     router: Router,
 }
 
+/// How a process is set up.
+pub(crate) struct Process<'a> {
+    pub(crate) page_size: u32,
+    pub(crate) pages: u32,
+    /// How far its clock is off.
+    pub(crate) skew_ms: i64,
+    /// How large its blocks become.
+    pub(crate) block_bytes: usize,
+    pub(crate) rate: &'a str,
+}
+
 impl Worker {
     /// A new process with settings and a clock of its own.
     pub(crate) fn start(shared: &Shared, name: String, rate: &str) -> Self {
-        let dead = Arc::new(SetOnce::new());
-        let stop = Stop::default();
         let mut world = lock(shared);
         let page_size = *world
             .random
@@ -52,6 +61,29 @@ impl Worker {
             &[20_000, 4 << 20]
         };
         let block_bytes = *world.random.choice(sizes).expect("some");
+        drop(world);
+        let process = Process {
+            page_size,
+            pages,
+            skew_ms,
+            block_bytes,
+            rate,
+        };
+        Self::with(shared, name, &process)
+    }
+
+    /// A new process that is set up like this.
+    pub(crate) fn with(shared: &Shared, name: String, process: &Process<'_>) -> Self {
+        let Process {
+            page_size,
+            pages,
+            skew_ms,
+            block_bytes,
+            rate,
+        } = *process;
+        let dead = Arc::new(SetOnce::new());
+        let stop = Stop::default();
+        let mut world = lock(shared);
         let clock = Clock::following_tokio(world.now_ms() + skew_ms);
         world.say(
             &name,
@@ -142,19 +174,20 @@ pub(crate) fn deliver(shared: &Shared, worker: &Worker, message: Message) {
             let mut guard = lock(&shared);
             let world = &mut *guard;
             world.say(&worker.name, format!("{delivery} taken: {text}"));
-            let count = message.dequeue_count;
-            // What is no work item asks for nothing.
-            let is_bad = |bad: &String| serde_json::from_str(bad).ok() == item;
-            let work = item
+            // What is none asks for nothing.
+            let is_bad = |(queue, bad): &(&str, String)| {
+                *queue == message.queue && serde_json::from_str(bad).ok() == item
+            };
+            let good = item
                 .as_ref()
                 .filter(|_| !world.bad_messages.iter().any(is_bad));
+            let now_ms = world.now_ms();
             world.witness.delivered(
-                &worker.name,
-                message.id,
-                count,
-                work,
-                worker.block_bytes,
+                (&worker.name, worker.block_bytes),
+                &message,
+                good,
                 &world.blobs,
+                now_ms,
             );
         }
         let body = format!(
@@ -163,7 +196,12 @@ pub(crate) fn deliver(shared: &Shared, worker: &Worker, message: Message) {
             message.dequeue_count,
             message.id
         );
-        let success = worker.invoke("fetch_pages", body).await;
+        let function = if message.queue == WORK {
+            "fetch_pages"
+        } else {
+            "reconcile_user"
+        };
+        let success = worker.invoke(function, body).await;
         let mut guard = lock(&shared);
         let world = &mut *guard;
         let count = message.dequeue_count;
@@ -175,22 +213,22 @@ pub(crate) fn deliver(shared: &Shared, worker: &Worker, message: Message) {
         if success && world.faults_percent > 0 && world.random.u32(0..40) == 0 {
             world.say("host", format!("could not delete {delivery}"));
         } else if success {
-            world.queue.delete(message.id);
+            world.queues.delete(message.id);
         } else {
             let visible_ms = world.now_ms() + 30_000;
-            world.queue.put_back(message.id, visible_ms);
+            world.queues.put_back(message.id, visible_ms);
         }
     });
 }
 
-/// The timer, with the retries of its trigger. False when none succeeded.
-pub(crate) fn tick(shared: &Shared, worker: &Worker) {
+/// A timer, with the retries of its trigger.
+pub(crate) fn tick(shared: &Shared, worker: &Worker, function: &'static str) {
     let (shared, worker) = (shared.clone(), worker.clone());
     tokio::spawn(async move {
         for _ in 0..4 {
             let body = r#"{"Data":{"timer":{"IsPastDue":false}},"Metadata":{}}"#.to_owned();
-            let success = worker.invoke("enqueue_users", body).await;
-            lock(&shared).say(&worker.name, format!("tick: {success}"));
+            let success = worker.invoke(function, body).await;
+            lock(&shared).say(&worker.name, format!("tick of {function}: {success}"));
             if success || worker.is_dead() {
                 return;
             }

@@ -19,14 +19,18 @@
 mod blobs;
 mod checker;
 mod contract;
+mod epilogue;
 mod host;
+mod looks;
 mod people;
 mod port;
 mod queue;
+mod reading;
 mod runtime;
 mod schedule;
 mod support;
 mod truth;
+mod view;
 mod witness;
 mod world;
 
@@ -109,6 +113,8 @@ struct Run {
     done: AtomicU64,
     calls: AtomicU64,
     appends: AtomicU64,
+    /// Plays taken late; plays removed; plays returned.
+    looks: [AtomicU64; 3],
     findings: Mutex<Vec<(u64, String)>>,
 }
 
@@ -130,11 +136,14 @@ impl Run {
             self.stopped.store(true, Ordering::Relaxed);
         });
         say(&format!(
-            "{} schedules from seed {} on, {} outside calls, {} appends, {:.0} s, {} findings",
+            "{} schedules from seed {} on, {} outside calls, {} appends, {} late, {} removed, {} returned, {:.0} s, {} findings",
             self.done.load(Ordering::Relaxed),
             self.base,
             self.calls.load(Ordering::Relaxed),
             self.appends.load(Ordering::Relaxed),
+            self.looks[0].load(Ordering::Relaxed),
+            self.looks[1].load(Ordering::Relaxed),
+            self.looks[2].load(Ordering::Relaxed),
             started.elapsed().as_secs_f64(),
             self.findings().len()
         ));
@@ -157,6 +166,9 @@ impl Run {
             self.calls.fetch_add(verdict.calls, Ordering::Relaxed);
             self.appends
                 .fetch_add(verdict.appends as u64, Ordering::Relaxed);
+            for (sum, number) in self.looks.iter().zip(verdict.looks) {
+                sum.fetch_add(number as u64, Ordering::Relaxed);
+            }
             let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
             if let Some(first) = verdict.wrong.first() {
                 let more = verdict.wrong.len() - 1;

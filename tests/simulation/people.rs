@@ -1,26 +1,27 @@
-//! What people do while work runs: listen, delete, put messages on the queue by hand.
+//! What people do while work runs: listen, delete, correct, put messages on the queues by hand.
 
+use crate::queue::{RECONCILES, WORK};
 use crate::truth::USERS;
 use crate::witness::newest;
 use crate::world::World;
 use azure_core::base64;
 
-/// One change of one user's history, in words.
-pub(crate) fn change_history(world: &mut World) -> String {
+/// One change of one user's history, in words. In the small hours nobody listens.
+pub(crate) fn change_history(world: &mut World, small_hours: bool) -> String {
     // `SIM_DELETE_ANYWHERE=1` shows what is known to be lost then.
     let careful = world.small_blocks && std::env::var_os("SIM_DELETE_ANYWHERE").is_none();
     let now_ms = world.now_ms();
     let some = world.random.usize(0..world.truths.len());
     let truth = &mut world.truths[some];
     let (lastfm, random) = (&mut world.lastfm, &mut world.random);
-    let what = match random.u32(0..10) {
+    let archived = newest(&world.blobs, truth.user);
+    let what = match random.u32(if small_hours { 4..14 } else { 0..14 }) {
         0..=3 => truth.listen(lastfm, random, now_ms),
-        4 => truth.insert_late(lastfm, random, now_ms),
-        5..=6 => {
-            let archived = newest(&world.blobs, truth.user);
-            truth.delete(lastfm, random, now_ms, archived, careful)
-        }
-        _ => truth.shuffle(lastfm, random),
+        4..=5 => truth.insert_late(lastfm, random, now_ms),
+        6..=7 => truth.delete(lastfm, random, now_ms, archived, careful),
+        8..=9 => truth.edit(lastfm, random, now_ms, archived, careful),
+        10 => truth.come_back(lastfm, random, now_ms),
+        _ => truth.shuffle(lastfm, random, now_ms),
     };
     format!("{}: {what}", truth.user)
 }
@@ -40,26 +41,37 @@ pub(crate) fn touch_a_file(world: &mut World) {
     }
 }
 
-/// Puts on the queue by hand whatever people put there, plain or in base64.
-pub(crate) fn send_message(world: &mut World) {
+/// Puts on a queue by hand whatever people put there, plain or in base64.
+pub(crate) fn send_message(world: &mut World, queue: &'static str) {
+    let is_work = queue == WORK;
     let text = if world.random.u32(0..4) == 0 {
-        let bad = bad_message(world);
-        world.bad_messages.push(bad.clone());
+        let bad = if is_work {
+            bad_item(world)
+        } else {
+            bad_reconcile(world)
+        };
+        world.bad_messages.push((queue, bad.clone()));
         bad
-    } else {
+    } else if is_work {
         work_item(world)
+    } else {
+        reconcile(world)
     };
-    world.say("people", format!("put {text}"));
+    world.say("people", format!("put {text} on {queue}"));
     let body = if world.random.bool() {
         base64::encode(text).into_bytes()
     } else {
         text.into_bytes()
     };
     let now_ms = world.now_ms();
-    world.queue.put(body, now_ms);
+    // Who is in doubt puts it there once more.
+    let twice = queue == RECONCILES && world.random.u32(0..3) == 0;
+    for _ in 0..=usize::from(twice) {
+        world.queues.put(queue, body.clone(), now_ms);
+    }
 }
 
-fn bad_message(world: &mut World) -> String {
+fn bad_item(world: &mut World) -> String {
     let number = world.bad_messages.len();
     let now_ms = world.now_ms() + i64::try_from(number).expect("few");
     let texts = [
@@ -70,6 +82,54 @@ fn bad_message(world: &mut World) -> String {
         format!("rj, please ({number})"),
     ];
     world.random.choice(texts).expect("some")
+}
+
+fn bad_reconcile(world: &mut World) -> String {
+    let number = world.bad_messages.len();
+    let now_ms = world.now_ms() + i64::try_from(number).expect("few");
+    let texts = [
+        format!(r#"{{"user":"rj","to":{now_ms}}}"#),
+        format!(r#"{{"user":"a b {number}"}}"#),
+        format!(r#"{{"user":"rj","pages":{number}}}"#),
+        format!(r#"{{"user":"rj","step":"step {number}"}}"#),
+        format!(r#"{{"run":"run {number}"}}"#),
+        format!("rj, look again ({number})"),
+    ];
+    world.random.choice(texts).expect("some")
+}
+
+/// A valid reconcile, of another day or begun in the middle.
+fn reconcile(world: &mut World) -> String {
+    let now = world.now_ms().div_euclid(1_000);
+    let random = &mut world.random;
+    let truth = random.choice(&world.truths).expect("some");
+    let user = match random.u32(0..12) {
+        0 => "nobody".to_owned(),
+        1..=3 => truth.user.to_uppercase(),
+        _ => truth.user.to_lowercase(),
+    };
+    let some = random.choice(&truth.entries);
+    let some = some.map_or(now - 100, |entry| entry.play.uts);
+    let mut json = serde_json::json!({ "user": user });
+    // Each day has its own part of the older history.
+    match random.u32(0..3) {
+        0 => json["to"] = (now - random.i64(0..30) * 86_400).into(),
+        1 => json["to"] = (*random.choice(&[now, now + 5_000, some, 0]).expect("some")).into(),
+        _ => {}
+    }
+    if random.u32(0..3) == 0 {
+        json["run"] = (*random.choice(&["one", "two"]).expect("some")).into();
+    }
+    if random.u32(0..4) == 0 {
+        json["step"] = (*random.choice(&["recent", "older"]).expect("some")).into();
+    }
+    if random.u32(0..6) == 0 {
+        json["from"] = (some + random.i64(-1..=1)).max(0).into();
+    }
+    if random.u32(0..6) == 0 {
+        json["page_size"] = (*random.choice(&[1, 3, 50, 1_000]).expect("some")).into();
+    }
+    json.to_string()
 }
 
 /// A valid work item with whatever hints come to mind.

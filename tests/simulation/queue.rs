@@ -1,4 +1,4 @@
-//! The work queue with the host's way of taking messages, and the queue service's way of sending them.
+//! The program's queues with the host's way of taking messages, and the queue service's way of sending them.
 
 use crate::blobs::{Call, Reply, http_date};
 use azure_core::base64;
@@ -9,30 +9,39 @@ const TEXT_BYTES_MAX: usize = 64 * 1024;
 const DELAY_S_MAX: i64 = 7 * 24 * 60 * 60;
 const KEPT_S: i64 = 7 * 24 * 60 * 60;
 
+/// Work items for `fetch_pages`.
+pub(crate) const WORK: &str = "page-ranges";
+/// Messages for `reconcile_user`.
+pub(crate) const RECONCILES: &str = "reconciles";
+
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
+    /// No other message of any queue has it.
     pub(crate) id: u64,
+    pub(crate) queue: String,
     pub(crate) text: Vec<u8>,
     pub(crate) visible_ms: i64,
     pub(crate) dequeue_count: u64,
 }
 
+/// All queues of one account.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
+pub(crate) struct Queues {
     names: BTreeSet<String>,
     pub(crate) messages: Vec<Message>,
-    /// Texts on the poison queue, the program's and the host's.
-    pub(crate) poison: Vec<Vec<u8>>,
-    /// Continuations that were ever sent, each once.
+    /// Texts on the poison queues, the program's and the host's, with the queue from which they come.
+    pub(crate) poison: Vec<(String, Vec<u8>)>,
+    /// Continuations of work items that were ever sent, each once.
     pub(crate) continuations: BTreeSet<String>,
     sent: u64,
 }
 
-impl Queue {
-    pub(crate) fn put(&mut self, text: Vec<u8>, visible_ms: i64) {
+impl Queues {
+    pub(crate) fn put(&mut self, queue: &str, text: Vec<u8>, visible_ms: i64) {
         self.sent += 1;
         self.messages.push(Message {
             id: self.sent,
+            queue: queue.to_owned(),
             text,
             visible_ms,
             dequeue_count: 0,
@@ -73,15 +82,15 @@ impl Queue {
             return Reply::refused(404, "QueueNotFound");
         }
         let seen_ms = now_ms + delay_s * 1_000;
-        if queue.ends_with("-poison") {
-            self.poison.push(text.into_bytes());
+        if let Some(queue) = queue.strip_suffix("-poison") {
+            self.poison.push((queue.to_owned(), text.into_bytes()));
         } else {
             let json = read(text.as_bytes()).unwrap_or_default();
             let copy = json.get("attempt").is_some() || json.get("waits").is_some();
-            if json.get("from").is_some() && !copy {
+            if queue == WORK && json.get("from").is_some() && !copy {
                 self.continuations.insert(text.clone());
             }
-            self.put(text.into_bytes(), seen_ms);
+            self.put(queue, text.into_bytes(), seen_ms);
         }
         let mut reply = Reply::new(201).with("content-type", "application/xml");
         reply.body = format!(
@@ -106,6 +115,12 @@ impl Queue {
         Some(message.clone())
     }
 
+    /// When the next message becomes visible.
+    pub(crate) fn next_visible_ms(&self) -> Option<i64> {
+        let visible = self.messages.iter().map(|message| message.visible_ms);
+        visible.min()
+    }
+
     pub(crate) fn delete(&mut self, id: u64) {
         self.messages.retain(|message| message.id != id);
     }
@@ -117,7 +132,7 @@ impl Queue {
         };
         if self.messages[index].dequeue_count >= 5 {
             let message = self.messages.remove(index);
-            self.poison.push(message.text);
+            self.poison.push((message.queue, message.text));
         } else {
             self.messages[index].visible_ms = visible_ms;
         }

@@ -1,8 +1,10 @@
 //! One schedule: a seed in, what is wrong out.
 
 use crate::checker;
+use crate::epilogue;
 use crate::host::{Worker, deliver, tick};
 use crate::people;
+use crate::queue::{RECONCILES, WORK};
 use crate::truth::Truth;
 use crate::world::{Shared, World, lock};
 use std::sync::atomic::Ordering;
@@ -15,12 +17,17 @@ const BUSY_MAX: usize = 3;
 /// Ticks after the faults until everything must be quiet.
 const QUIET_TICKS_MAX: u32 = 40;
 
+/// Every so many schedules have an epilogue.
+const EPILOGUES: u64 = 3;
+
 /// What came of a schedule.
 pub(crate) struct Verdict {
     pub(crate) wrong: Vec<String>,
     pub(crate) fingerprint: u64,
     pub(crate) calls: u64,
     pub(crate) appends: usize,
+    /// Plays taken late; plays removed; plays returned.
+    pub(crate) looks: [usize; 3],
 }
 
 impl Verdict {
@@ -31,6 +38,7 @@ impl Verdict {
             fingerprint: 0,
             calls: 0,
             appends: 0,
+            looks: [0; 3],
         }
     }
 }
@@ -55,6 +63,10 @@ async fn play(seed: u64, loud: bool) -> Verdict {
     let fault_time_ms = world.random.i64(3..40) * 60_000;
     let tick_ms = world.random.i64(1..10) * 60_000;
     let changes = world.random.u32(0..3);
+    // In the small hours nobody listens and nothing is synced, so that reconciles get to write.
+    let sixths = world.random.i64(1..7);
+    let small_hours_ms = fault_time_ms * sixths / 6;
+    let reconcile_ms = world.random.i64(2..12) * 60_000;
     let text = format!(
         "seed {seed}: {:?} plays, rate {rate}, faults {} %, crashes {} ‰, Last.fm's {} %, {:?} / {:?}, {} blocks a blob, {} rows at most, cursed {:?}",
         world
@@ -83,11 +95,13 @@ async fn play(seed: u64, loud: bool) -> Verdict {
         .collect();
     let mut born = 0;
     let mut next_tick_ms = start_ms;
+    let mut next_reconcile_ms = start_ms + reconcile_ms;
     let (mut quiet_ticks, mut before) = (0, None);
     let mut last_second = 0;
     loop {
         let now_ms = lock(&shared).now_ms();
         let faulty = now_ms < start_ms + fault_time_ms;
+        let small_hours = faulty && now_ms >= start_ms + small_hours_ms;
         if !faulty {
             calm(&mut lock(&shared));
         }
@@ -100,7 +114,7 @@ async fn play(seed: u64, loud: bool) -> Verdict {
         let idle = workers
             .iter()
             .all(|worker| worker.busy.load(Ordering::Relaxed) == 0);
-        if now_ms >= next_tick_ms {
+        if now_ms >= next_tick_ms && !small_hours {
             next_tick_ms = now_ms
                 + if faulty {
                     tick_ms
@@ -109,7 +123,7 @@ async fn play(seed: u64, loud: bool) -> Verdict {
                 };
             if !faulty {
                 let world = lock(&shared);
-                let state = (world.blobs.appends, world.queue.messages.len());
+                let state = (world.blobs.appends, world.queues.messages.len());
                 if idle && state.1 == 0 && before == Some(state) && quiet_ticks > 1 {
                     break;
                 }
@@ -120,13 +134,17 @@ async fn play(seed: u64, loud: bool) -> Verdict {
                 }
                 last_second = now_ms / 1_000 - 5;
             }
-            tick(&shared, &workers[pick]);
+            tick(&shared, &workers[pick], "enqueue_users");
+        }
+        if faulty && now_ms >= next_reconcile_ms {
+            next_reconcile_ms = now_ms + reconcile_ms;
+            tick(&shared, &workers[pick], "reconcile_users");
         }
         if faulty {
-            disturb(&shared, &workers, pick, changes);
+            disturb(&shared, &workers, pick, changes, small_hours);
         }
         take_messages(&shared, &workers, faulty, now_ms);
-        let busy = !idle || !lock(&shared).queue.messages.is_empty();
+        let busy = !idle || !lock(&shared).queues.messages.is_empty();
         let pause_ms = if busy && faulty {
             lock(&shared).random.u64(50..2_000)
         } else if busy {
@@ -136,18 +154,27 @@ async fn play(seed: u64, loud: bool) -> Verdict {
         };
         tokio::time::sleep(Duration::from_millis(pause_ms)).await;
     }
-    judge(&shared, quiet_ticks, last_second)
+    {
+        let mut world = lock(&shared);
+        let (rate, clocks_off_ms) = (world.rate, world.clocks_off_ms);
+        world.witness.look_back(rate, clocks_off_ms);
+    }
+    let wrong = if seed.is_multiple_of(EPILOGUES) && quiet_ticks <= QUIET_TICKS_MAX {
+        epilogue::play(&shared).await
+    } else {
+        Vec::new()
+    };
+    judge(&shared, wrong, quiet_ticks, last_second)
 }
 
 /// What is wrong at the end.
-fn judge(shared: &Shared, quiet_ticks: u32, last_second: i64) -> Verdict {
+fn judge(shared: &Shared, mut wrong: Vec<String>, quiet_ticks: u32, last_second: i64) -> Verdict {
     let mut world = lock(shared);
-    let (rate, clocks_off_ms) = (world.rate, world.clocks_off_ms);
-    world.witness.look_back(rate, clocks_off_ms);
-    let mut wrong = checker::check(&world, last_second);
+    wrong.append(&mut checker::check(&world, last_second));
     wrong.append(&mut world.witness.wrong);
+    wrong.append(&mut world.looks.wrong);
     if quiet_ticks > QUIET_TICKS_MAX {
-        let left = world.queue.messages.len();
+        let left = world.queues.messages.len();
         wrong.push(format!(
             "not quiet after {QUIET_TICKS_MAX} ticks: {left} messages"
         ));
@@ -160,6 +187,7 @@ fn judge(shared: &Shared, quiet_ticks: u32, last_second: i64) -> Verdict {
         fingerprint: world.fingerprint,
         calls: world.calls,
         appends: world.blobs.appends,
+        looks: world.looks.written,
     }
 }
 
@@ -191,15 +219,20 @@ fn calm(world: &mut World) {
 const QUIET_TICK_MINUTES: i64 = 25;
 
 /// What happens by itself between two looks at the queue.
-fn disturb(shared: &Shared, workers: &[Worker], pick: usize, changes: u32) {
+fn disturb(shared: &Shared, workers: &[Worker], pick: usize, changes: u32, small_hours: bool) {
     let mut guard = lock(shared);
     let world = &mut *guard;
     if world.random.u32(0..10) < changes {
-        let what = people::change_history(world);
+        let what = people::change_history(world, small_hours);
         world.say("people", what);
     }
     if world.random.u32(0..60) == 0 {
-        people::send_message(world);
+        let queue = if small_hours || world.random.u32(0..3) == 0 {
+            RECONCILES
+        } else {
+            WORK
+        };
+        people::send_message(world, queue);
     }
     if world.random.u32(0..40) == 0 {
         people::touch_a_file(world);
@@ -215,14 +248,16 @@ fn disturb(shared: &Shared, workers: &[Worker], pick: usize, changes: u32) {
     }
 }
 
-fn take_messages(shared: &Shared, workers: &[Worker], faulty: bool, now_ms: i64) {
+/// Gives each process one message at most: it makes its first call before it is given another one.
+pub(crate) fn take_messages(shared: &Shared, workers: &[Worker], faulty: bool, now_ms: i64) {
+    let mut given: Vec<&str> = Vec::new();
     loop {
         let mut world = lock(shared);
         let free: Vec<&Worker> = workers
             .iter()
             .filter(|worker| worker.busy.load(Ordering::Relaxed) < BUSY_MAX)
+            .filter(|worker| !given.contains(&worker.name.as_str()))
             .collect();
-        // Deliveries start only when this task sleeps, so at most one for each worker and look.
         let Some(worker) = world.random.choice(free) else {
             return;
         };
@@ -233,10 +268,11 @@ fn take_messages(shared: &Shared, workers: &[Worker], faulty: bool, now_ms: i64)
         } else {
             600_000
         };
-        let Some(message) = world.queue.take(now_ms, lease_ms) else {
+        let Some(message) = world.queues.take(now_ms, lease_ms) else {
             return;
         };
         drop(world);
+        given.push(&worker.name);
         deliver(shared, worker, message);
     }
 }

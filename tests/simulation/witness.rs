@@ -1,7 +1,10 @@
 //! Watches the wire while the program runs: what must never happen, not even for a moment.
 
-use crate::blobs::{Blobs, Call};
+use crate::blobs::{Blob, Blobs, Call};
+use crate::looks::Block;
+use crate::queue::{Message, RECONCILES, WORK};
 use azure_core::http::Url;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::task::{Id, try_id};
@@ -9,6 +12,9 @@ use tokio::time::Instant;
 
 /// Everybody pauses at least this long after Last.fm has limited the rate.
 const PAUSE_MS: i64 = 60_000;
+
+/// A reconcile writes only where no part of its user has changed for so long.
+const QUIET_MS: i64 = 180_000;
 
 /// Longer than any call to the outside and any wait for the next one.
 const IDLE_MAX: Duration = Duration::from_mins(1);
@@ -22,8 +28,15 @@ struct Delivery {
     message: u64,
     /// Which delivery of the message it is.
     dequeue_count: u64,
-    /// Of the names of its user's files.
-    prefix: String,
+    /// From the queue of the reconciles.
+    reconciles: bool,
+    /// The mark of its run, for a reconcile.
+    run: String,
+    /// Whose plays it is about, in lower case.
+    user: String,
+    /// When a part of its user had last changed, as its last listing of them showed.
+    parts_changed_ms: Option<i64>,
+    begun_ms: i64,
     /// Delivered for the first time although the archive had passed the place where it was planned: it may not cost
     /// a single request.
     stale: bool,
@@ -32,12 +45,22 @@ struct Delivery {
     heals: Option<(String, i64)>,
     requests: usize,
     sent: usize,
+    /// The last message that it sent.
+    text: Option<String>,
     /// When it last called anybody.
     called: Option<Instant>,
     /// Blocks are filled up to here.
     block_bytes: usize,
     /// Where its last block starts: the blob and the position.
     block: Option<(String, usize)>,
+}
+
+/// What is known of the message in whose name something is written.
+pub(crate) struct Hand {
+    pub(crate) reconciles: bool,
+    /// The mark of its run, for a reconcile.
+    pub(crate) run: String,
+    pub(crate) begun_ms: i64,
 }
 
 /// A time without requests.
@@ -53,48 +76,64 @@ pub(crate) struct Witness {
     pauses: Vec<Pause>,
     /// When requests to Last.fm were started.
     asked_ms: Vec<i64>,
-    /// Requests of deliveries that were not stale, and how many of these there were.
-    pub(crate) useful_deliveries: usize,
-    /// Messages on the queue at one time.
-    pub(crate) longest_queue: usize,
+    /// The number in the budget, and the delivery that has written it.
+    free_at_ms: (i64, Option<(u64, u64)>),
     pub(crate) wrong: Vec<String>,
 }
 
 impl Witness {
-    /// A process gets a message; `item` is nothing when that is no work item.
+    /// A process gets a message; `item` is nothing when that is not what its queue is for. `block_bytes`: how large the
+    /// process's blocks become.
     pub(crate) fn delivered(
         &mut self,
-        worker: &str,
-        message: u64,
-        dequeue_count: u64,
-        item: Option<&serde_json::Value>,
-        block_bytes: usize,
+        worker: (&str, usize),
+        message: &Message,
+        item: Option<&Value>,
         blobs: &Blobs,
+        now_ms: i64,
     ) {
+        let dequeue_count = message.dequeue_count;
         let redelivered = dequeue_count > 1 || item.is_some_and(|item| item["redelivered"] == true);
-        let newest = item.and_then(|item| newest(blobs, item["user"].as_str()?));
+        let text = |name: &str| item.and_then(|item| item[name].as_str());
+        let user = text("user").unwrap_or_default().to_lowercase();
+        let newest = newest(blobs, &user);
         let field = |name: &str| item.and_then(|item| item[name].as_i64());
-        let passed = newest.is_some_and(|newest| field("from").is_some_and(|from| from < newest));
-        let user = item.and_then(|item| item["user"].as_str());
+        let is_work = message.queue == WORK;
+        let from = field("from").filter(|_| is_work);
+        let passed = newest.is_some_and(|newest| from.is_some_and(|from| from < newest));
         // An item that cannot be done in so many attempts is given up, and the next tick makes a new one.
         let is_last_attempt = field("attempt") == Some(3);
-        let window = user.map(str::to_owned).zip(field("to"));
-        let stale = passed && !redelivered;
-        self.useful_deliveries += usize::from(!stale);
+        let window = Some(user.clone()).zip(field("to"));
+        let id = message.id.to_string();
         self.deliveries.push(Delivery {
-            worker: worker.to_owned(),
+            worker: worker.0.to_owned(),
             task: None,
-            message,
+            message: message.id,
             dequeue_count,
-            prefix: format!("user={}/", user.unwrap_or_default().to_lowercase()),
-            stale,
+            reconciles: message.queue == RECONCILES,
+            run: text("run").unwrap_or(&id).to_owned(),
+            user,
+            parts_changed_ms: None,
+            begun_ms: now_ms,
+            stale: passed && !redelivered,
             heals: window.filter(|_| passed && redelivered && !is_last_attempt),
             requests: 0,
             sent: 0,
+            text: None,
             called: None,
-            block_bytes,
+            block_bytes: worker.1,
             block: None,
         });
+    }
+
+    /// The message that this task works on, for those who look at what it writes.
+    pub(crate) fn hand(&mut self) -> Option<Hand> {
+        let delivery = self.in_hand()?;
+        Some(Hand {
+            reconciles: delivery.reconciles,
+            run: delivery.run.clone(),
+            begun_ms: delivery.begun_ms,
+        })
     }
 
     /// The message that this task works on.
@@ -112,7 +151,7 @@ impl Witness {
                 let prefix = prefix.as_ref().map(|(_, prefix)| &**prefix);
                 delivery.task.is_none()
                     && delivery.worker == worker
-                    && prefix == Some(&delivery.prefix)
+                    && prefix == Some(&parts_prefix(&delivery.user))
             };
             if let Some(delivery) = self.deliveries.iter_mut().find(is_its) {
                 delivery.task = try_id();
@@ -178,22 +217,40 @@ impl Witness {
     }
 
     /// A storage call was carried out.
-    pub(crate) fn stored(&mut self, call: &Call, now_ms: i64, rate: i64) {
+    pub(crate) fn stored(&mut self, call: &Call, now_ms: i64, rate: i64, clocks_off_ms: i64) {
         // Without a limit there is no budget to pause.
         if rate == 0 || !call.path.ends_with("/control/budget.json") || call.method != "PUT" {
             return;
         }
-        let json: Option<serde_json::Value> = serde_json::from_slice(&call.body).ok();
+        let json: Option<Value> = serde_json::from_slice(&call.body).ok();
         let free_at_ms = json.and_then(|json| json["free_at_ms"].as_i64());
         let Some(until_ms) = free_at_ms else {
             self.wrong.push("the budget is no number".to_owned());
             return;
         };
+        let is_pause = until_ms > now_ms + PAUSE_MS - 2_000;
+        let by = self.in_hand().map(|delivery| {
+            let delivered = (delivery.message, delivery.dequeue_count);
+            (delivered, delivery.reconciles)
+        });
+        let (before_ms, before) = self.free_at_ms;
+        self.free_at_ms = (until_ms, by.map(|(by, _)| by));
+        // New plays come first: a reconcile takes a request only where nobody else has one ahead.
+        if let Some((by, true)) = by
+            && !is_pause
+            && before != Some(by)
+            && before_ms > now_ms + clocks_off_ms
+        {
+            self.wrong.push(format!(
+                "the reconcile {} reserves behind somebody else's {before_ms} at {now_ms}",
+                by.0
+            ));
+        }
         let running = self
             .pauses
             .last()
             .is_some_and(|pause| now_ms < pause.until_ms);
-        if until_ms > now_ms + PAUSE_MS - 2_000 && !running {
+        if is_pause && !running {
             self.pauses.push(Pause {
                 from_ms: now_ms,
                 until_ms,
@@ -201,48 +258,61 @@ impl Witness {
         }
     }
 
-    /// A block has landed. The blocks of one invocation are cut between seconds, unless one second has more plays than
-    /// a block may hold.
-    pub(crate) fn appended(&mut self, call: &Call, blobs: &Blobs) {
+    /// Somebody has listed blobs: who reconciles sees by that whether the archive is quiet.
+    pub(crate) fn listed(&mut self, call: &Call, blobs: &Blobs) {
         let Some(delivery) = self.in_hand() else {
             return;
         };
-        let (_, blob) = call
-            .path
-            .split_once("/scrobbles/")
-            .expect("only the archive is appended to");
-        let bytes = &blobs.containers["scrobbles"][blob].bytes;
-        let start = bytes.len() - call.body.len();
-        let before = delivery.block.replace((blob.to_owned(), start));
-        let limit = delivery.block_bytes;
-        let Some((_, before_start)) = before.filter(|(before, _)| before == blob) else {
-            return;
-        };
-        let (before, block) = (&bytes[before_start..start], &bytes[start..]);
-        let last = before.split_inclusive(|byte| *byte == b'\n').next_back();
-        let cut = last.and_then(second);
-        let of_cut = |line: &&[u8]| second(line) == cut;
-        let lines_before = before.split_inclusive(|byte| *byte == b'\n').rev();
-        let lines_after = block.split_inclusive(|byte| *byte == b'\n');
-        let after: usize = lines_after.take_while(of_cut).map(<[u8]>::len).sum();
-        let whole: usize = after
-            + lines_before
-                .take_while(of_cut)
-                .map(<[u8]>::len)
-                .sum::<usize>();
-        if after > 0 && whole <= limit {
-            self.wrong.push(format!(
-                "`{blob}` is cut at {start}, inside a second of {whole} bytes, with blocks of {limit}"
-            ));
+        let prefix = parts_prefix(&delivery.user);
+        if call.query("prefix") == prefix && call.query("marker").is_empty() {
+            let parts = parts(blobs, &delivery.user);
+            delivery.parts_changed_ms = parts.map(|(_, blob)| blob.modified_ms).max();
         }
     }
 
-    /// A message is put on the queue by the program.
-    pub(crate) fn sent(&mut self, item: &serde_json::Value, queued: usize, blobs: &Blobs) {
+    /// A block has landed.
+    pub(crate) fn appended(&mut self, block: &Block<'_>, now_ms: i64, clocks_off_ms: i64) {
+        let Some(delivery) = self.in_hand() else {
+            return;
+        };
+        // What it listed had changed longer ago than any invocation lives that knew an older state. A date has whole
+        // seconds.
+        let changed_ms = delivery.parts_changed_ms.unwrap_or(i64::MIN / 2);
+        let restless = now_ms + 1_000 + clocks_off_ms < changed_ms + QUIET_MS;
+        let (message, name) = (delivery.message, block.name);
+        let wrong = match (delivery.reconciles, is_part(name)) {
+            (true, _) => restless.then(|| {
+                let ago_ms = now_ms - changed_ms;
+                format!("message {message} writes `{name}` {ago_ms} ms after a part changed")
+            }),
+            (false, false) => Some(format!("message {message} is a work item, writes `{name}`")),
+            (false, true) => delivery.cut(block),
+        };
+        self.wrong.extend(wrong);
+    }
+
+    /// A message is put on a queue by the program.
+    pub(crate) fn sent(&mut self, queue: &str, item: &Value, blobs: &Blobs) {
         if let Some(delivery) = self.in_hand() {
             delivery.sent += 1;
+            // One goes on with the work, on the queue where it came from.
+            let own = if delivery.reconciles {
+                RECONCILES
+            } else {
+                WORK
+            };
+            // An answer that was lost lets the same be sent again.
+            let text = item.to_string();
+            let other = delivery.text.replace(text.clone()).unwrap_or(text.clone());
+            if queue != own || delivery.reconciles && other != text {
+                let message = delivery.message;
+                self.wrong
+                    .push(format!("message {message} puts {item} on `{queue}`"));
+            }
         }
-        self.longest_queue = self.longest_queue.max(queued);
+        if queue != WORK {
+            return;
+        }
         let copy = item.get("attempt").is_some() || item.get("waits").is_some();
         let (Some(from), Some(user)) = (item["from"].as_i64(), item["user"].as_str()) else {
             return;
@@ -281,13 +351,56 @@ impl Witness {
     }
 }
 
+impl Delivery {
+    /// The blocks of one invocation are cut between seconds, unless one second has more plays than a block may hold.
+    fn cut(&mut self, block: &Block<'_>) -> Option<String> {
+        let (name, start) = (block.name, block.start);
+        let before = self.block.replace((name.to_owned(), start));
+        let (_, before_start) = before.filter(|(before, _)| before == name)?;
+        let (before, block) = (&block.bytes[before_start..start], &block.bytes[start..]);
+        let last = before.split_inclusive(|byte| *byte == b'\n').next_back();
+        let cut = last.and_then(second);
+        let of_cut = |line: &&[u8]| second(line) == cut;
+        let lines_before = before.split_inclusive(|byte| *byte == b'\n').rev();
+        let lines_after = block.split_inclusive(|byte| *byte == b'\n');
+        let after: usize = lines_after.take_while(of_cut).map(<[u8]>::len).sum();
+        let whole: usize = after
+            + lines_before
+                .take_while(of_cut)
+                .map(<[u8]>::len)
+                .sum::<usize>();
+        let limit = self.block_bytes;
+        (after > 0 && whole <= limit).then(|| {
+            format!("`{name}` is cut at {start}, inside a second of {whole} bytes, with blocks of {limit}")
+        })
+    }
+}
+
+/// What the names of a user's files with plays start with.
+fn parts_prefix(user: &str) -> String {
+    format!("user={}/", user.to_lowercase())
+}
+
+/// Whether a blob holds plays in their order.
+pub(crate) fn is_part(name: &str) -> bool {
+    name.starts_with("user=") && name.contains("/part-")
+}
+
+/// A user's data blobs with plays in their order.
+fn parts<'a>(blobs: &'a Blobs, user: &str) -> impl Iterator<Item = (&'a String, &'a Blob)> {
+    let prefix = parts_prefix(user);
+    let files = blobs.containers.get("scrobbles").into_iter().flatten();
+    files.filter(move |(name, _)| name.starts_with(&prefix) && is_part(name))
+}
+
 /// The second of the last line of the newest data blob: where a user's archive ends.
 pub(crate) fn newest(blobs: &Blobs, user: &str) -> Option<i64> {
-    let prefix = format!("user={}/", user.to_lowercase());
-    let files = blobs.containers.get("scrobbles")?.iter();
-    let files = files.filter(|(name, blob)| name.starts_with(&prefix) && !blob.bytes.is_empty());
+    let files = parts(blobs, user).filter(|(_, blob)| !blob.bytes.is_empty());
     let files: BTreeMap<Vec<u64>, &[u8]> = files
-        .map(|(name, blob)| (numbers(&name[prefix.len()..]), blob.bytes.as_slice()))
+        .map(|(name, blob)| {
+            let (_, place) = name.split_once('/').expect("a part has one");
+            (numbers(place), blob.bytes.as_slice())
+        })
         .collect();
     let (_, bytes) = files.last_key_value()?;
     let line = bytes.trim_ascii_end();
@@ -297,8 +410,8 @@ pub(crate) fn newest(blobs: &Blobs, user: &str) -> Option<i64> {
 }
 
 /// When the play of a line was.
-fn second(line: &[u8]) -> Option<i64> {
-    let json: serde_json::Value = serde_json::from_slice(line).ok()?;
+pub(crate) fn second(line: &[u8]) -> Option<i64> {
+    let json: Value = serde_json::from_slice(line).ok()?;
     json["uts"].as_i64()
 }
 

@@ -1,7 +1,8 @@
 //! Everything outside the program: blobs, queue, Last.fm and time.
 
 use crate::blobs::{Blobs, Call, Reply, http_date};
-use crate::queue::Queue;
+use crate::looks::{Block, Looks};
+use crate::queue::Queues;
 use crate::truth::{Truth, USERS};
 use crate::witness::Witness;
 use azure_core::http::Url;
@@ -19,11 +20,12 @@ pub(crate) struct World {
     start: Instant,
     base_ms: i64,
     pub(crate) blobs: Blobs,
-    pub(crate) queue: Queue,
+    pub(crate) queues: Queues,
     pub(crate) lastfm: LastFm,
     /// One for each user.
     pub(crate) truths: Vec<Truth>,
     pub(crate) witness: Witness,
+    pub(crate) looks: Looks,
     /// The faults have stopped.
     pub(crate) is_calm: bool,
     /// Faults in a hundred outside calls.
@@ -45,8 +47,8 @@ pub(crate) struct World {
     pub(crate) calls: u64,
     /// Requests a second; 0 is no limit.
     pub(crate) rate: i64,
-    /// Bodies of messages by hand that are no work items.
-    pub(crate) bad_messages: Vec<String>,
+    /// Messages by hand that their function must refuse: the queue and the body.
+    pub(crate) bad_messages: Vec<(&'static str, String)>,
 }
 
 pub(crate) type Shared = Arc<Mutex<World>>;
@@ -93,10 +95,11 @@ impl World {
                 names_max: *random.choice(&[1, 2, 5, 5_000]).expect("some"),
                 ..Blobs::default()
             },
-            queue: Queue::default(),
+            queues: Queues::default(),
             lastfm: LastFm::new(),
             truths: Vec::new(),
             witness: Witness::default(),
+            looks: Looks::default(),
             is_calm: false,
             faults_percent: *random.choice(&[0, 2, 5, 10, 20]).expect("some"),
             crashes_permille: *random.choice(&[0, 2, 10, 30]).expect("some"),
@@ -200,20 +203,26 @@ impl World {
     pub(crate) fn storage(&mut self, url: &Url, call: &Call) -> Reply {
         let now_ms = self.now_ms();
         let reply = if url.port() == Some(10_001) {
-            self.queue.answer(call, now_ms)
+            self.queues.answer(call, now_ms)
         } else {
             self.blobs.now_ms = now_ms;
             self.blobs.answer(call)
         };
         if reply.status == 201 {
-            self.witness.stored(call, now_ms, self.rate);
+            self.witness
+                .stored(call, now_ms, self.rate, self.clocks_off_ms);
             if call.query("comp") == "appendblock" {
-                self.witness.appended(call, &self.blobs);
+                let block = Block::of(call, &self.blobs);
+                self.witness.appended(&block, now_ms, self.clocks_off_ms);
+                self.looks
+                    .appended(&block, self.witness.hand(), &self.truths, now_ms);
             }
-            if let Some(item) = sent_item(call) {
-                let queued = self.queue.messages.len();
-                self.witness.sent(&item, queued, &self.blobs);
+            if let Some((queue, item)) = sent_message(call) {
+                self.witness.sent(&queue, &item, &self.blobs);
             }
+        }
+        if reply.status == 200 && call.query("comp") == "list" {
+            self.witness.listed(call, &self.blobs);
         }
         assert!(
             !reply
@@ -319,14 +328,17 @@ impl World {
     }
 }
 
-/// The work item that a call puts on the queue.
-fn sent_item(call: &Call) -> Option<serde_json::Value> {
-    if call.method != "POST" || !call.path.contains("/page-ranges/") {
+/// The message that a call puts on one of the two queues.
+fn sent_message(call: &Call) -> Option<(String, serde_json::Value)> {
+    let path = call.path.strip_suffix("/messages")?;
+    let (_, queue) = path.rsplit_once('/')?;
+    if call.method != "POST" || queue.ends_with("-poison") {
         return None;
     }
     let xml = std::str::from_utf8(&call.body).ok()?;
     let (_, rest) = xml.split_once("<MessageText>")?;
-    crate::queue::read(rest.split_once("</MessageText>")?.0.as_bytes())
+    let json = crate::queue::read(rest.split_once("</MessageText>")?.0.as_bytes())?;
+    Some((queue.to_owned(), json))
 }
 
 /// How long until an answer is there, if it comes.
