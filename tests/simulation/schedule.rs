@@ -18,7 +18,7 @@ const BUSY_MAX: usize = 3;
 const QUIET_TICKS_MAX: u32 = 40;
 
 /// Every so many schedules have an epilogue.
-const EPILOGUES: u64 = 3;
+const EPILOGUES: u64 = 8;
 
 /// What came of a schedule.
 pub(crate) struct Verdict {
@@ -66,7 +66,8 @@ async fn play(seed: u64, loud: bool) -> Verdict {
     // In the small hours nobody listens and nothing is synced, so that reconciles get to write.
     let sixths = world.random.i64(1..7);
     let small_hours_ms = fault_time_ms * sixths / 6;
-    let reconcile_ms = world.random.i64(2..12) * 60_000;
+    let reconciles = world.random.u32(0..5) < 2;
+    let reconcile_ms = world.random.i64(8..24) * 60_000;
     let text = format!(
         "seed {seed}: {:?} plays, rate {rate}, faults {} %, crashes {} ‰, Last.fm's {} %, {:?} / {:?}, {} blocks a blob, {} rows at most, cursed {:?}",
         world
@@ -95,7 +96,7 @@ async fn play(seed: u64, loud: bool) -> Verdict {
         .collect();
     let mut born = 0;
     let mut next_tick_ms = start_ms;
-    let mut next_reconcile_ms = start_ms + reconcile_ms;
+    let mut next_reconcile_ms = start_ms + reconcile_ms / 3;
     let (mut quiet_ticks, mut before) = (0, None);
     let mut last_second = 0;
     loop {
@@ -136,12 +137,15 @@ async fn play(seed: u64, loud: bool) -> Verdict {
             }
             tick(&shared, &workers[pick], "enqueue_users");
         }
-        if faulty && now_ms >= next_reconcile_ms {
+        if faulty && reconciles && now_ms >= next_reconcile_ms {
             next_reconcile_ms = now_ms + reconcile_ms;
             tick(&shared, &workers[pick], "reconcile_users");
         }
         if faulty {
             disturb(&shared, &workers, pick, changes, small_hours);
+            if reconciles {
+                compare_by_hand(&mut lock(&shared));
+            }
         }
         take_messages(&shared, &workers, faulty, now_ms);
         let busy = !idle || !lock(&shared).queues.messages.is_empty();
@@ -226,13 +230,8 @@ fn disturb(shared: &Shared, workers: &[Worker], pick: usize, changes: u32, small
         let what = people::change_history(world, small_hours);
         world.say("people", what);
     }
-    if world.random.u32(0..60) == 0 {
-        let queue = if small_hours || world.random.u32(0..3) == 0 {
-            RECONCILES
-        } else {
-            WORK
-        };
-        people::send_message(world, queue);
+    if world.random.u32(0..60) == 0 && !small_hours {
+        people::send_message(world, WORK);
     }
     if world.random.u32(0..40) == 0 {
         people::touch_a_file(world);
@@ -246,6 +245,14 @@ fn disturb(shared: &Shared, workers: &[Worker], pick: usize, changes: u32, small
             let _ = worker.dead.set(());
         });
     }
+}
+
+/// Somebody asks for a reconcile, or clears some away.
+fn compare_by_hand(world: &mut World) {
+    if world.random.u32(0..300) == 0 {
+        people::send_message(world, RECONCILES);
+    }
+    people::clear_reconciles(world);
 }
 
 /// Gives each process one message at most: it makes its first call before it is given another one.

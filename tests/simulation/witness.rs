@@ -74,6 +74,8 @@ struct Pause {
 pub(crate) struct Witness {
     deliveries: Vec<Delivery>,
     pauses: Vec<Pause>,
+    /// Requests to Last.fm by reconciles, for each user.
+    pub(crate) reconcile_requests: BTreeMap<String, usize>,
     /// When requests to Last.fm were started.
     asked_ms: Vec<i64>,
     /// The number in the budget, and the delivery that has written it.
@@ -195,6 +197,11 @@ impl Witness {
     /// A process starts a request to Last.fm.
     pub(crate) fn asked(&mut self, worker: &str, now_ms: i64, latency_ms: i64) {
         self.asked_ms.push(now_ms);
+        let by = self.in_hand().filter(|delivery| delivery.reconciles);
+        let user = by.map(|delivery| delivery.user.clone());
+        if let Some(user) = user {
+            *self.reconcile_requests.entry(user).or_default() += 1;
+        }
         if let Some(delivery) = self.in_hand() {
             delivery.requests += 1;
             if delivery.stale {
