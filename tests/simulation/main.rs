@@ -28,6 +28,7 @@ mod queue;
 mod reading;
 mod runtime;
 mod schedule;
+mod sixty_days;
 mod support;
 mod truth;
 mod view;

@@ -102,7 +102,7 @@ async fn play(seed: u64, loud: bool) -> Verdict {
     loop {
         let now_ms = lock(&shared).now_ms();
         let faulty = now_ms < start_ms + fault_time_ms;
-        let small_hours = faulty && now_ms >= start_ms + small_hours_ms;
+        let small_hours = faulty && reconciles && now_ms >= start_ms + small_hours_ms;
         if !faulty {
             calm(&mut lock(&shared));
         }

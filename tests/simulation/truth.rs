@@ -240,7 +240,7 @@ impl Truth {
     }
 
     /// Takes the play at this index of the history away.
-    fn remove(&mut self, lastfm: &mut LastFm, index: usize, now_ms: i64) -> Play {
+    pub(crate) fn remove(&mut self, lastfm: &mut LastFm, index: usize, now_ms: i64) -> Play {
         let history = &mut lastfm.user_mut(self.user).history;
         let play = history.delete(index).expect("it is there");
         self.gone(&play, now_ms);
@@ -322,21 +322,34 @@ impl Truth {
         if now_ms - self.deleted_ms <= APART_MS {
             return "nothing".to_owned();
         }
+        match self.bring_back(lastfm, random, i64::MIN, now_ms) {
+            Some(play) => {
+                self.added_ms = now_ms;
+                format!("{} {} is there again", play.uts, play.track)
+            }
+            None => "nothing".to_owned(),
+        }
+    }
+
+    /// Lets one of the deleted plays since then be there again.
+    pub(crate) fn bring_back(
+        &mut self,
+        lastfm: &mut LastFm,
+        random: &mut Rng,
+        since: i64,
+        now_ms: i64,
+    ) -> Option<Play> {
         // Not the cursed one: the archive may have passed it meanwhile.
-        let cursed = &self.cursed;
-        let deleted = self.entries.iter_mut();
-        let deleted = deleted.filter(|entry| entry.deleted && cursed.as_ref() != Some(&entry.play));
-        let deleted: Vec<&mut Entry> = deleted.collect();
-        let Some(entry) = random.choice(deleted) else {
-            return "nothing".to_owned();
-        };
+        let cursed = self.cursed.as_ref();
+        let deleted = self.entries.iter_mut().filter(|entry| {
+            entry.deleted && entry.play.uts >= since && cursed != Some(&entry.play)
+        });
+        let entry = random.choice(deleted.collect::<Vec<_>>())?;
         (entry.deleted, entry.late) = (false, true);
         let play = entry.play.clone();
-        self.added_ms = now_ms;
         self.note(&play, 1, now_ms);
-        let what = format!("{} {} is there again", play.uts, play.track);
-        lastfm.user_mut(self.user).history.add(play);
-        what
+        lastfm.user_mut(self.user).history.add(play.clone());
+        Some(play)
     }
 
     /// The order inside a second changes. Long seconds are met more often, being more of the entries.
