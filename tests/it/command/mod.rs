@@ -7,6 +7,7 @@ mod dry_run;
 mod lastfm_bodies;
 mod login;
 mod moving_history;
+mod queries;
 mod secrets_dir;
 mod settings;
 mod sync;
