@@ -27,3 +27,4 @@ pub mod settings;
 pub mod storage;
 pub mod triggers;
 pub mod user;
+mod verify;

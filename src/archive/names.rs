@@ -174,20 +174,18 @@ fn numbered(file: &str) -> Option<(&str, u32)> {
 impl fmt::Display for DataName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { user, series, part } = self;
-        match series.of_plays() {
-            Some((Month { year, month }, kind)) => write!(
-                formatter,
-                "user={user}/year={year:04}/month={month:02}/{kind}-{part}.ndjson"
-            ),
-            None => {
-                let kind = if *series == Series::Missing {
-                    MISSING
-                } else {
-                    PART
-                };
-                write!(formatter, "removed/user={user}/{kind}-{part}.ndjson")
-            }
-        }
+        let Some((Month { year, month }, kind)) = series.of_plays() else {
+            let kind = if *series == Series::Missing {
+                MISSING
+            } else {
+                PART
+            };
+            return write!(formatter, "removed/user={user}/{kind}-{part}.ndjson");
+        };
+        write!(
+            formatter,
+            "user={user}/year={year:04}/month={month:02}/{kind}-{part}.ndjson"
+        )
     }
 }
 

@@ -48,6 +48,14 @@ impl Differences {
         differences
     }
 
+    /// Whether there is nothing to write down.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.lacking.is_empty()
+            && self.vanished.is_empty()
+            && self.returned.is_empty()
+            && self.seen_again.is_empty()
+    }
+
     /// By how much Last.fm's count of these seconds exceeds the archive's, removed plays not counted.
     pub(crate) fn balance(&self) -> i64 {
         let number = |plays: usize| i64::try_from(plays).unwrap_or(i64::MAX);

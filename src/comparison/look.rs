@@ -20,8 +20,8 @@ pub(crate) struct Look {
 
 /// What narrowing a window by counting came to.
 pub(crate) struct Narrowed {
-    /// Stretches that differ, small enough to be looked at; oldest first.
-    pub(crate) differing: Vec<Stretch>,
+    /// Stretches that differ, small enough to be looked at, and Last.fm's count of each; oldest first.
+    pub(crate) differing: Vec<(Stretch, u64)>,
     /// Where counting ended early, and why.
     pub(crate) halt: Option<(Stretch, Halt)>,
 }
@@ -127,7 +127,7 @@ impl Comparison<'_> {
             match halves {
                 // The older one comes first.
                 Some([older, newer]) => open.extend([newer, older]),
-                None => differing.push(stretch),
+                None => differing.push((stretch, shown)),
             }
         }
         Narrowed {

@@ -15,7 +15,7 @@ mod record;
 mod seconds;
 
 pub(crate) use differences::Differences;
-pub(crate) use look::{Look, Narrowed};
+pub(crate) use look::Look;
 pub(crate) use record::Recorded;
 pub(crate) use seconds::{Seconds, Stretch};
 
@@ -76,6 +76,21 @@ impl<'a> Comparison<'a> {
     /// Makes what is seen from here on another look.
     pub(crate) fn begin_run(&mut self, run: String) {
         self.run = run;
+    }
+
+    /// Looks again when the user's parts last changed. What else is known stays as it was when the comparison was begun.
+    pub(crate) async fn look_for_quiet(&mut self) -> anyhow::Result<()> {
+        let files = self.environment.archive.list(&self.user.name).await?;
+        let is_part = |file: &DataFile| matches!(file.name.series, Series::Part(_));
+        for file in files.into_iter().filter(is_part) {
+            let known = self.files.iter_mut().find(|known| known.name == file.name);
+            match known {
+                Some(known) => known.modified_ms = file.modified_ms,
+                // Nothing of it is known: it counts for its date alone.
+                None => self.files.push(DataFile { length: 0, ..file }),
+            }
+        }
+        Ok(())
     }
 
     /// How long until the user's archive has been quiet for so long that it may be written to.

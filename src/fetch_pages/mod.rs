@@ -24,7 +24,7 @@ pub use report::{Counts, Report};
 use crate::archive::Tail;
 use crate::budget::Pacer;
 use crate::environment::Environment;
-pub(crate) use outcome::{PUT_BACK, WAITS_MAX};
+pub(crate) use outcome::PUT_BACK;
 pub(crate) use pages::{Fetcher, Halt};
 pub(crate) use plan::Window;
 pub(crate) use range::{Wanted, fetch_in_smaller_pages};

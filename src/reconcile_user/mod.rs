@@ -174,7 +174,7 @@ impl Reconcile<'_> {
             .comparison
             .narrow(self.fetcher, stretch, &seconds, self.page_size())
             .await;
-        for stretch in narrowed.differing {
+        for (stretch, _) in narrowed.differing {
             if let Some(stopped) = self.look_at(stretch, &seconds).await? {
                 return Ok(Some(stopped));
             }

@@ -87,7 +87,7 @@ fn log(milestone: &Milestone, ended: &Ended) {
             reason = reason
         ),
         Outcome::Refused { reason, hint } => {
-            tell!(error, "reconcile refused", reason = reason, hint = hint)
+            tell!(error, "reconcile refused", reason = reason, hint = hint);
         }
     }
 }
