@@ -12,6 +12,7 @@ pub mod archive;
 pub mod budget;
 pub mod clock;
 pub mod commands;
+mod comparison;
 pub mod environment;
 pub mod fetch_pages;
 pub mod http;
@@ -20,8 +21,10 @@ pub mod logging;
 #[cfg(test)]
 mod properties;
 pub mod queue;
+pub mod reconcile_user;
 pub mod scrobble;
 pub mod settings;
 pub mod storage;
 pub mod triggers;
 pub mod user;
+mod verify;

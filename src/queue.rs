@@ -12,6 +12,8 @@ use azure_core::http::HttpClient;
 use azure_storage_queue::QueueClient;
 use azure_storage_queue::models::{QueueClientSendMessageOptions, QueueMessage};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,12 @@ const DELAY_MAX: Duration = Duration::from_hours(24);
 
 /// 64 KiB on the wire, before base64.
 const MESSAGE_BYTES_MAX: usize = 48 * 1024;
+
+/// A second from here on (the year 5138) was meant as milliseconds. Last.fm would silently take it.
+const SECONDS_END: i64 = 100_000_000_000;
+
+/// The longest reason for refusing a message, in bytes.
+const REASON_BYTES_MAX: usize = 300;
 
 /// How much of a bad message the poison queue keeps, in bytes.
 const POISON_BODY_BYTES_MAX: usize = 8 * 1024;
@@ -125,6 +133,64 @@ impl WorkQueue {
             .await
             .map_err(refused)
             .with_context(|| format!("cannot put a bad message on queue `{}-poison`", self.name))
+    }
+}
+
+/// Reads a message as any tool may have written it: plain JSON, or base64 of it. The error is the reason that the poison
+/// queue gets; `what` is what a message is called.
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, String> {
+    let plain = match serde_json::from_slice::<Value>(body) {
+        Ok(value) => Some(value),
+        // As people and tools send it: with or without line breaks around it.
+        Err(_) => base64::decode(body.trim_ascii())
+            .ok()
+            .and_then(|decoded| serde_json::from_slice(&decoded).ok()),
+    };
+    let example = format!("a {what} looks like {{\"user\":\"rj\"}}");
+    let Some(value) = plain else {
+        let found = if std::str::from_utf8(body).is_ok() {
+            "neither JSON nor base64 of JSON"
+        } else {
+            "not UTF-8"
+        };
+        return Err(format!("the message is {found}; {example}"));
+    };
+    if !value.is_object() {
+        return Err(format!("the message is not a JSON object; {example}"));
+    }
+    serde_json::from_value(value).map_err(|error| {
+        // The error repeats what it met, which may be as long as a message.
+        let mut reason = format!("the {what} is not valid: {error}");
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+        reason
+    })
+}
+
+/// A message as this program writes it.
+pub(crate) fn text_of(wire: &impl Serialize) -> String {
+    // Numbers and checked text always serialise.
+    base64::encode(serde_json::to_vec(wire).unwrap_or_default())
+}
+
+/// Refuses a second that was meant as milliseconds.
+pub(crate) fn check_second(field: &str, second: Option<i64>) -> Result<(), String> {
+    if second.is_some_and(|second| second >= SECONDS_END) {
+        return Err(format!(
+            "`{field}` is in milliseconds; whole seconds since 1970 are wanted"
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses a number that is not from 1 to `max`.
+pub(crate) fn check_range(
+    field: &str,
+    value: Option<u32>,
+    max: u32,
+) -> Result<Option<u32>, String> {
+    match value {
+        Some(value) if !(1..=max).contains(&value) => Err(format!("`{field}` must be 1 to {max}")),
+        value => Ok(value),
     }
 }
 

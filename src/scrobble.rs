@@ -100,7 +100,7 @@ impl Play {
 
 /// The stable name of a play: the first 16 bytes of SHA-256 over lower-case user, second, artist, track and
 /// the ordinal among equal plays of that second, separated by U+001F.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PlayId([u8; 16]);
 
 impl PlayId {
@@ -177,16 +177,11 @@ pub struct LineWriter<'a> {
 }
 
 impl<'a> LineWriter<'a> {
-    /// `ingested_ms` is the moment of ingestion in milliseconds since 1970.
-    ///
-    /// It is written with three more digits, which are random: they make a batch's bytes its own, so that a
-    /// writer whose acknowledgement was lost cannot take another's block for its own.
+    /// `ingested_ms` is the moment of ingestion in milliseconds since 1970; see [`moment_of_block`].
     pub fn new(user: &'a User, ingested_ms: i64) -> Self {
-        let moment = Timestamp::from_microsecond(ingested_ms * 1_000 + fastrand::i64(0..1_000));
-        let ingested_at = format!("{:.6}", moment.unwrap_or(Timestamp::UNIX_EPOCH));
         Self {
             user,
-            ingested_at,
+            ingested_at: moment_of_block(ingested_ms),
             local_time: String::new(),
         }
     }
@@ -230,6 +225,15 @@ impl<'a> LineWriter<'a> {
         block.push(b'\n');
         Ok(())
     }
+}
+
+/// A moment in milliseconds since 1970, as the lines of one block tell it: RFC 3339.
+///
+/// It is written with three more digits, which are random: they make a block's bytes its own, so that a
+/// writer whose acknowledgement was lost cannot take another's block for its own.
+pub(crate) fn moment_of_block(ms: i64) -> String {
+    let moment = Timestamp::from_microsecond(ms * 1_000 + fastrand::i64(0..1_000));
+    format!("{:.6}", moment.unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
 /// A second since 1970 in words, for people: `2024-05-01 10:00:00`.

@@ -6,6 +6,7 @@
 
 mod append_blobs;
 mod directory;
+mod lines;
 mod names;
 #[cfg(test)]
 mod properties;

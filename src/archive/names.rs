@@ -28,6 +28,28 @@ impl Month {
             month: date.month(),
         }
     }
+
+    /// Months since year 0, for counting them.
+    pub(crate) fn number(self) -> i64 {
+        i64::from(self.year) * 12 + i64::from(self.month) - 1
+    }
+
+    /// The month of that number; the first or the last one for a number outside of the years 0 to 9999.
+    pub(crate) fn from_number(number: i64) -> Self {
+        let number = number.clamp(0, 9_999 * 12 + 11);
+        Self {
+            year: i16::try_from(number / 12).unwrap_or_default(),
+            month: i8::try_from(number % 12 + 1).unwrap_or(1),
+        }
+    }
+
+    /// Its first second, in seconds since 1970.
+    pub(crate) fn first_second(self) -> i64 {
+        let day = jiff::civil::Date::new(self.year, self.month, 1).unwrap_or_default();
+        Offset::UTC
+            .to_timestamp(day.to_datetime(jiff::civil::Time::midnight()))
+            .map_or(YEAR_0, Timestamp::as_second)
+    }
 }
 
 impl fmt::Display for Month {
@@ -152,20 +174,18 @@ fn numbered(file: &str) -> Option<(&str, u32)> {
 impl fmt::Display for DataName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { user, series, part } = self;
-        match series.of_plays() {
-            Some((Month { year, month }, kind)) => write!(
-                formatter,
-                "user={user}/year={year:04}/month={month:02}/{kind}-{part}.ndjson"
-            ),
-            None => {
-                let kind = if *series == Series::Missing {
-                    MISSING
-                } else {
-                    PART
-                };
-                write!(formatter, "removed/user={user}/{kind}-{part}.ndjson")
-            }
-        }
+        let Some((Month { year, month }, kind)) = series.of_plays() else {
+            let kind = if *series == Series::Missing {
+                MISSING
+            } else {
+                PART
+            };
+            return write!(formatter, "removed/user={user}/{kind}-{part}.ndjson");
+        };
+        write!(
+            formatter,
+            "user={user}/year={year:04}/month={month:02}/{kind}-{part}.ndjson"
+        )
     }
 }
 
@@ -214,6 +234,20 @@ mod tests {
             assert_eq!(Month::of(before).to_string(), "0000-01", "{before}");
         }
         assert_eq!(Month::of(i64::MAX).to_string(), "9999-12");
+    }
+
+    #[test]
+    fn months_are_numbered() {
+        for uts in [YEAR_0, -1, 0, 1_714_521_600, 253_402_207_200] {
+            let month = Month::of(uts);
+            assert_eq!(Month::from_number(month.number()), month);
+            assert_eq!(Month::of(month.first_second()), month);
+            assert!(month.first_second() <= uts);
+            let next = Month::from_number(month.number() + 1);
+            assert!(next > month || month.to_string() == "9999-12");
+        }
+        assert_eq!(Month::of(1_714_521_600).first_second(), 1_714_521_600);
+        assert_eq!(Month::from_number(i64::MAX).to_string(), "9999-12");
     }
 
     #[test]

@@ -64,7 +64,16 @@ struct Portion {
     count: u32,
 }
 
-/// The budget is used up for longer than [`WAIT_MAX`].
+/// What a reservation must keep to.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// No interval that begins later than this from now is reserved: nobody would use it, and nobody else could.
+    left: Duration,
+    /// Of somebody who gives way: up to here the budget is reserved by the asker alone.
+    own_end_ms: Option<i64>,
+}
+
+/// The budget is used up for longer than [`WAIT_MAX`], or by others while the asker gives way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy {
     /// How long until the next free interval.
@@ -104,13 +113,12 @@ impl Budget {
         }
     }
 
-    /// Reserves the next `count` free intervals, unless they lie too far ahead. None that begins later than `left` from
-    /// now is reserved: nobody would use it, and nobody else could.
+    /// Reserves the next `count` free intervals, unless they lie too far ahead.
     async fn reserve(
         &self,
         interval_ms: i64,
         count: u32,
-        left: Duration,
+        limits: Limits,
     ) -> anyhow::Result<Result<Portion, Refusal>> {
         let asked_ms = self.clock.now_ms();
         let lead_ms = self.lead_ms.load(Ordering::Relaxed);
@@ -121,10 +129,11 @@ impl Budget {
             self.notice_pause(free_at_ms, now_ms, interval_ms);
             let start_ms = free_at_ms.max(now_ms + lead_ms);
             let wait = duration_of_ms(start_ms - now_ms);
-            if wait > WAIT_MAX {
+            let is_others = |own_end_ms: i64| free_at_ms > own_end_ms.max(now_ms);
+            if wait > WAIT_MAX || limits.own_end_ms.is_some_and(is_others) {
                 return Err(Refusal::Busy(Busy { wait }));
             }
-            let Some(spare) = left.checked_sub(wait) else {
+            let Some(spare) = limits.left.checked_sub(wait) else {
                 return Err(Refusal::Late);
             };
             let usable = milliseconds(spare) / interval_ms + 1;

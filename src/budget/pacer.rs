@@ -1,9 +1,9 @@
 //! One work item's way through the budget: when each of its requests may start.
 
-use super::{Budget, Busy, PORTION_MS, Refusal};
+use super::{Budget, Busy, Limits, PORTION_MS, Refusal};
 use crate::clock::duration_of_ms;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -20,6 +20,8 @@ pub struct Pacer<'a> {
     intervals: Mutex<VecDeque<i64>>,
     expected: AtomicU32,
     deadline: Instant,
+    /// For whoever gives way: where the own last reservation ends. What lies further ahead is somebody else's.
+    own_end_ms: Option<AtomicI64>,
 }
 
 impl<'a> Pacer<'a> {
@@ -30,7 +32,21 @@ impl<'a> Pacer<'a> {
             intervals: Mutex::new(VecDeque::new()),
             expected: AtomicU32::new(1),
             deadline,
+            own_end_ms: None,
         }
+    }
+
+    /// A pacer that takes a request only while nobody else has one reserved ahead, and is [`Refusal::Busy`] otherwise.
+    pub fn giving_way(budget: &'a Budget, deadline: Instant) -> Self {
+        Self {
+            own_end_ms: Some(AtomicI64::new(0)),
+            ..Self::new(budget, deadline)
+        }
+    }
+
+    /// The budget that it keeps to.
+    pub(crate) fn budget(&self) -> &'a Budget {
+        self.budget
     }
 
     /// Tells how many requests will probably be made from here on, so that not more is reserved.
@@ -83,7 +99,11 @@ impl<'a> Pacer<'a> {
         interval_ms: i64,
         intervals: &mut VecDeque<i64>,
     ) -> anyhow::Result<Result<i64, Refusal>> {
-        let portion_max = u32::try_from(PORTION_MS / interval_ms).unwrap_or(1).max(1);
+        // Who gives way holds nothing that others would have to wait for.
+        let portion_max = match self.own_end_ms {
+            Some(_) => 1,
+            None => u32::try_from(PORTION_MS / interval_ms).unwrap_or(1).max(1),
+        };
         loop {
             let now_ms = self.budget.clock.now_ms();
             while intervals
@@ -97,8 +117,19 @@ impl<'a> Pacer<'a> {
             if in_hand <= portion_max / 2 && in_hand < expected {
                 let count = (expected - in_hand).min(portion_max);
                 let left = self.deadline.saturating_duration_since(Instant::now());
-                match self.budget.reserve(interval_ms, count, left).await? {
+                let limits = Limits {
+                    left,
+                    own_end_ms: self
+                        .own_end_ms
+                        .as_ref()
+                        .map(|own| own.load(Ordering::Relaxed)),
+                };
+                match self.budget.reserve(interval_ms, count, limits).await? {
                     Ok(portion) => {
+                        if let Some(own) = &self.own_end_ms {
+                            let end_ms = portion.start_ms + i64::from(portion.count) * interval_ms;
+                            own.store(end_ms, Ordering::Relaxed);
+                        }
                         let starts = (0..portion.count)
                             .map(|k| portion.start_ms + i64::from(k) * interval_ms);
                         intervals.extend(starts);
@@ -207,6 +238,25 @@ mod tests {
             PAUSE_MAX
         );
         assert_eq!(budget.pause(None).await.unwrap(), PAUSE_MIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_way_waits_for_nobody_but_itself() {
+        let clock = Clock::following_tokio(0);
+        let budget = Budget::in_memory(4.0, clock.clone());
+        let deadline = Instant::now() + Duration::from_hours(1);
+        let polite = Pacer::giving_way(&budget, deadline);
+        polite.expect(100);
+        assert_eq!(turns(&polite, &clock, 4).await, [0, 250, 500, 750]);
+        let other = unhurried(&budget);
+        other.expect(8);
+        turns(&other, &clock, 1).await;
+        assert!(matches!(
+            polite.turn().await.unwrap(),
+            Err(Refusal::Busy(_))
+        ));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(turns(&polite, &clock, 1).await, [clock.now_ms()]);
     }
 
     #[tokio::test(start_paused = true)]

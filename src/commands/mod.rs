@@ -5,6 +5,7 @@ mod progress;
 mod serve;
 mod status;
 mod sync;
+mod verify;
 
 use crate::settings::Invalid;
 use clap::{Parser, Subcommand};
@@ -54,6 +55,8 @@ enum Command {
     Serve,
     /// Bring the archive up to date
     Sync(sync::Options),
+    /// Hold the archive against Last.fm, and repair it
+    Verify(verify::Options),
     /// Put a work item for a user on the queue
     Enqueue(enqueue::Options),
     /// Show what the archive holds
@@ -107,6 +110,7 @@ pub fn run(
         match cli.command {
             Command::Serve => serve::run(lookup).await,
             Command::Sync(options) => sync::run(options, lookup).await,
+            Command::Verify(options) => verify::run(options, lookup).await,
             Command::Enqueue(options) => enqueue::run(options, lookup).await,
             Command::Status(options) => status::run(options, lookup).await,
         }

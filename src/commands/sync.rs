@@ -105,10 +105,10 @@ pub(super) async fn run(
 }
 
 /// How one user's sync ended.
-struct Ended {
-    exit: Exit,
+pub(super) struct Ended {
+    pub(super) exit: Exit,
     /// The others would fare the same.
-    for_everybody: bool,
+    pub(super) for_everybody: bool,
     words: String,
 }
 
@@ -152,7 +152,12 @@ impl Ended {
 }
 
 /// Does work items until nothing is left.
-async fn archive(environment: &Environment, user: &UserName, talk: Talk, json: bool) -> Ended {
+pub(super) async fn archive(
+    environment: &Environment,
+    user: &UserName,
+    talk: Talk,
+    json: bool,
+) -> Ended {
     let mut progress = Progress::new(talk, user);
     let mut sum = Counts::default();
     let ended = items(environment, user, talk, &mut progress, &mut sum).await;

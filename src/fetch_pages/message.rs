@@ -1,20 +1,13 @@
 //! The work item: what stands on the queue, and nothing else.
 
-use crate::queue::Message;
+use crate::queue::{self, Message};
 use crate::user::UserName;
-use azure_core::base64;
 use serde::{Deserialize, Serialize};
 
 /// Most pages that one work item may fetch.
 pub const PAGES_MAX: u32 = 100;
 /// Most plays on a page that Last.fm answers.
 pub const PAGE_SIZE_MAX: u32 = 1_000;
-
-/// A second from here on (the year 5138) was meant as milliseconds. Last.fm would silently take it.
-const SECONDS_END: i64 = 100_000_000_000;
-
-/// The longest reason for refusing a message, in bytes.
-const REASON_BYTES_MAX: usize = 300;
 
 /// "Bring the archive of this user one page range further."
 ///
@@ -61,32 +54,7 @@ impl FetchPages {
     /// Reads a message as any tool may have written it: plain JSON, or base64 of it. The error is the reason
     /// that the poison queue gets.
     pub fn parse(body: &[u8]) -> Result<Self, String> {
-        let plain = match serde_json::from_slice::<serde_json::Value>(body) {
-            Ok(value) => Some(value),
-            Err(_) => decode(body).and_then(|decoded| serde_json::from_slice(&decoded).ok()),
-        };
-        let Some(value) = plain else {
-            let what = if std::str::from_utf8(body).is_ok() {
-                "neither JSON nor base64 of JSON"
-            } else {
-                "not UTF-8"
-            };
-            return Err(format!(
-                "the message is {what}; a work item looks like {{\"user\":\"rj\"}}"
-            ));
-        };
-        if !value.is_object() {
-            return Err(
-                "the message is not a JSON object; a work item looks like {\"user\":\"rj\"}"
-                    .to_owned(),
-            );
-        }
-        let wire: Wire = serde_json::from_value(value).map_err(|error| {
-            // The error repeats what it met, which may be as long as a message.
-            let mut reason = format!("the work item is not valid: {error}");
-            reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
-            reason
-        })?;
+        let wire: Wire = queue::read(body, "work item")?;
         wire.check()
     }
 }
@@ -111,14 +79,8 @@ impl Message for FetchPages {
             waits: Some(self.waits).filter(|waits| *waits > 0),
             redelivered: Some(self.redelivered).filter(|redelivered| *redelivered),
         };
-        // Numbers and checked text always serialise.
-        base64::encode(serde_json::to_vec(&wire).unwrap_or_default())
+        queue::text_of(&wire)
     }
-}
-
-/// Base64 as people and tools send it: with or without line breaks around it.
-fn decode(body: &[u8]) -> Option<Vec<u8>> {
-    base64::decode(body.trim_ascii()).ok()
 }
 
 /// The JSON object on the queue.
@@ -146,29 +108,18 @@ struct Wire {
 
 impl Wire {
     fn check(self) -> Result<FetchPages, String> {
-        for (field, second) in [("from", self.from), ("to", self.to)] {
-            if second.is_some_and(|second| second >= SECONDS_END) {
-                return Err(format!(
-                    "`{field}` is in milliseconds; whole seconds since 1970 are wanted"
-                ));
-            }
-        }
+        queue::check_second("from", self.from)?;
+        queue::check_second("to", self.to)?;
         if self.to.is_some_and(|second| second < 0) {
             return Err("`to` lies before 1970".to_owned());
         }
-        let range = |field: &str, value: Option<u32>, max: u32| match value {
-            Some(value) if !(1..=max).contains(&value) => {
-                Err(format!("`{field}` must be 1 to {max}"))
-            }
-            value => Ok(value),
-        };
         Ok(FetchPages {
             user: UserName::new(&self.user).map_err(|reason| format!("`user`: {reason}"))?,
             from: self.from,
             to: self.to,
-            pages: range("pages", self.pages, PAGES_MAX)?,
+            pages: queue::check_range("pages", self.pages, PAGES_MAX)?,
             total: self.total,
-            page_size: range("page_size", self.page_size, PAGE_SIZE_MAX)?,
+            page_size: queue::check_range("page_size", self.page_size, PAGE_SIZE_MAX)?,
             attempt: self.attempt.unwrap_or(0),
             waits: self.waits.unwrap_or(0),
             redelivered: self.redelivered.unwrap_or(false),

@@ -22,16 +22,20 @@ pub use preview::{Preview, preview};
 pub use report::{Counts, Report};
 
 use crate::archive::Tail;
+use crate::budget::Pacer;
 use crate::environment::Environment;
-use pages::Fetcher;
-use plan::Window;
+pub(crate) use outcome::PUT_BACK;
+pub(crate) use pages::{Fetcher, Halt};
+pub(crate) use plan::Window;
+pub(crate) use range::{Wanted, fetch_in_smaller_pages};
 use std::time::Duration;
 use step::Step;
 use tokio::time::Instant;
 
 /// After this long no further page is fetched: what is in hand is archived and the rest is the continuation.
 /// The host kills the process at `functionTimeout`, two minutes.
-const FETCH_TIME_MAX: Duration = Duration::from_mins(1);
+pub(crate) const FETCH_TIME_MAX: Duration = Duration::from_mins(1);
+
 /// Does one work item. `redelivered`: the queue has delivered this message before.
 ///
 /// An error is trouble with storage, or something that nobody foresaw: the message should be delivered again.
@@ -62,7 +66,7 @@ pub async fn run(
     let fetcher = Fetcher::new(
         environment.lastfm()?,
         &user.name,
-        &environment.budget,
+        Pacer::new(&environment.budget, deadline),
         &environment.stop,
         deadline,
         report,

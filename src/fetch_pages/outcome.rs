@@ -2,15 +2,15 @@
 
 use super::message::FetchPages;
 use super::pages::Halt;
-use super::range::Fetched;
-use super::step::{Step, smaller};
+use super::range::{Fetched, smaller};
+use super::step::Step;
 use crate::lastfm::Error;
 use crate::scrobble::in_utc;
 use std::time::Duration;
 
 /// How long an item is put back because of trouble, by how often it was already. After the last one it ends,
 /// because the next tick starts again from the tail.
-const PUT_BACK: [Duration; 3] = [
+pub(crate) const PUT_BACK: [Duration; 3] = [
     Duration::from_mins(1),
     Duration::from_mins(5),
     Duration::from_mins(15),

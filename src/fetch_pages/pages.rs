@@ -1,7 +1,7 @@
 //! Asks for pages: inside the budget, several in flight, with bounded retries, until the deadline.
 
 use super::Report;
-use crate::budget::{Budget, Busy, Pacer, Refusal};
+use crate::budget::{Busy, Pacer, Refusal};
 use crate::environment::Stop;
 use crate::lastfm::{Bounds, Error, LastFm, Numbers, Page};
 use crate::user::UserName;
@@ -23,7 +23,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Why no more pages come.
 #[derive(Debug)]
-pub(super) enum Halt {
+pub(crate) enum Halt {
     /// The budget is used up for a while.
     Busy(Busy),
     /// This invocation's time is up.
@@ -45,7 +45,7 @@ pub(super) enum Halt {
 }
 
 /// How asking for several pages of one history ended early.
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// An answer saw another history.
     Moved,
     /// No more answers come.
@@ -53,40 +53,37 @@ pub(super) enum Broken {
 }
 
 /// What one request came to.
-enum Asked {
-    Page(Page),
+enum Asked<T> {
+    Answer(T),
     /// Last.fm asks everybody to pause.
     RateLimited(Option<Duration>),
     Halted(Halt),
 }
 
 /// One work item's access to Last.fm.
-pub(super) struct Fetcher<'a> {
+pub(crate) struct Fetcher<'a> {
     lastfm: LastFm,
-    user: &'a UserName,
-    budget: &'a Budget,
+    pub(crate) user: &'a UserName,
     pacer: Pacer<'a>,
     stop: &'a Stop,
     deadline: Instant,
     /// Set when Last.fm does not want any further request from this item: what is not sent yet stays unsent.
     closed: AtomicBool,
-    pub(super) report: &'a Report<'a>,
+    pub(crate) report: &'a Report<'a>,
 }
 
 impl<'a> Fetcher<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         lastfm: LastFm,
         user: &'a UserName,
-        budget: &'a Budget,
+        pacer: Pacer<'a>,
         stop: &'a Stop,
         deadline: Instant,
         report: &'a Report<'a>,
     ) -> Self {
-        let pacer = Pacer::new(budget, deadline);
         Self {
             lastfm,
             user,
-            budget,
             pacer,
             stop,
             deadline,
@@ -96,7 +93,7 @@ impl<'a> Fetcher<'a> {
     }
 
     /// One page by itself. A page that does not exist is answered by page 1, which tells the numbers just as well.
-    pub(super) async fn one_page(
+    pub(crate) async fn one_page(
         &self,
         bounds: Bounds,
         limit: u32,
@@ -105,7 +102,9 @@ impl<'a> Fetcher<'a> {
         self.pacer.expect(1);
         let mut page = page;
         loop {
-            let asked = self.until_stopped(self.ask(bounds, limit, page)).await?;
+            let asked = self
+                .until_stopped(self.ask_page(bounds, limit, page))
+                .await?;
             match self.settle(asked).await {
                 Ok(page) => {
                     self.report.page(page.plays.len());
@@ -117,9 +116,24 @@ impl<'a> Fetcher<'a> {
         }
     }
 
+    /// How many plays lie within the bounds by Last.fm's own count: one request, whatever the size of the window.
+    pub(crate) async fn count(&self, bounds: Bounds) -> Result<u64, Halt> {
+        // The smallest page that tells the numbers.
+        let page = self.one_page(bounds, 1, 1).await?;
+        Ok(page.numbers.total)
+    }
+
+    /// How many plays the user's profile counts, undated ones among them.
+    pub(crate) async fn playcount(&self) -> Result<u64, Halt> {
+        self.pacer.expect(1);
+        let ask = self.ask(0, || self.lastfm.playcount(self.user));
+        let asked = self.until_stopped(ask).await?;
+        self.settle(asked).await
+    }
+
     /// All of `wanted`, in that order, into `in_hand`. Every answer must have these `numbers`. After a failure what
     /// is under way still arrives.
-    pub(super) async fn several(
+    pub(crate) async fn several(
         &self,
         bounds: Bounds,
         limit: u32,
@@ -133,7 +147,7 @@ impl<'a> Fetcher<'a> {
         let mut in_flight: FuturesUnordered<_> = wanted
             .by_ref()
             .take(IN_FLIGHT_MAX)
-            .map(|page| self.ask(bounds, limit, page))
+            .map(|page| self.ask_page(bounds, limit, page))
             .collect();
         let mut failure = None;
         loop {
@@ -147,7 +161,8 @@ impl<'a> Fetcher<'a> {
                     self.report.page(page.plays.len());
                     in_hand.insert(page.number, page);
                     if failure.is_none() {
-                        in_flight.extend(wanted.next().map(|page| self.ask(bounds, limit, page)));
+                        in_flight
+                            .extend(wanted.next().map(|page| self.ask_page(bounds, limit, page)));
                     }
                 }
                 // The history is another one now, so nothing else that is under way is of use.
@@ -169,18 +184,30 @@ impl<'a> Fetcher<'a> {
     }
 
     /// Passes a rate limit on to every instance. Not part of a request, because a request may be dropped half-way.
-    async fn settle(&self, asked: Asked) -> Result<Page, Halt> {
+    async fn settle<T>(&self, asked: Asked<T>) -> Result<T, Halt> {
         match asked {
-            Asked::Page(page) => Ok(page),
+            Asked::Answer(answer) => Ok(answer),
             Asked::Halted(halt) => Err(halt),
-            Asked::RateLimited(retry_after) => match self.budget.pause(retry_after).await {
+            Asked::RateLimited(retry_after) => match self.pacer.budget().pause(retry_after).await {
                 Ok(wait) => Err(Halt::Busy(Busy { wait })),
                 Err(error) => Err(Halt::Storage(error)),
             },
         }
     }
 
-    async fn ask(&self, bounds: Bounds, limit: u32, page: u32) -> Asked {
+    async fn ask_page(&self, bounds: Bounds, limit: u32, page: u32) -> Asked<Page> {
+        self.ask(page, || {
+            self.lastfm.recent_tracks(self.user, bounds, limit, page)
+        })
+        .await
+    }
+
+    /// Makes a request inside the budget, and again while it may help. `page` is for the log.
+    async fn ask<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        page: u32,
+        request: impl Fn() -> F,
+    ) -> Asked<T> {
         let mut pause = FIRST_PAUSE;
         for attempt in 1..=ATTEMPTS_MAX {
             match self.pacer.turn().await {
@@ -194,12 +221,8 @@ impl<'a> Fetcher<'a> {
                 return Asked::Halted(Halt::Deadline);
             }
             self.report.request();
-            let error = match self
-                .lastfm
-                .recent_tracks(self.user, bounds, limit, page)
-                .await
-            {
-                Ok(page) => return Asked::Page(page),
+            let error = match request().await {
+                Ok(answer) => return Asked::Answer(answer),
                 Err(error) => error,
             };
             tracing::debug!(user = %self.user, page, attempt, %error, "a page did not come");

@@ -8,11 +8,11 @@ use std::ops::RangeInclusive;
 
 /// The frozen window `(newest, to]`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Window {
+pub(crate) struct Window {
     /// Nothing: no lower bound.
-    pub(super) newest: Option<i64>,
+    pub(crate) newest: Option<i64>,
     /// The last second of the window.
-    pub(super) to: i64,
+    pub(crate) to: i64,
 }
 
 impl Window {
@@ -23,7 +23,7 @@ impl Window {
 
     /// What to ask Last.fm: one second wider at both ends, so that every reading of the bounds, inclusive or
     /// exclusive, covers the window and the whole of its first second.
-    pub(super) fn bounds(&self) -> Bounds {
+    pub(crate) fn bounds(&self) -> Bounds {
         // From 0 on and from -1 on is everything; Last.fm's answer to a negative second is unknown.
         let from = self
             .newest
@@ -95,7 +95,7 @@ pub(super) fn torn_seconds<'a>(pages: impl Iterator<Item = &'a [Play]>) -> Vec<i
 
 /// A run of oldest pages: what it covers of the window.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cover<'a> {
+pub(crate) struct Cover<'a> {
     /// Where the archive ends.
     pub(super) standing: &'a Standing,
     /// The last second of the window.
@@ -109,20 +109,20 @@ pub(super) struct Cover<'a> {
 impl<'a> Cover<'a> {
     /// Whether every play of the window is in hand. A row behind the window (`to` is asked inclusively) proves it
     /// as well as the newest page does.
-    pub(super) fn closes(&self) -> bool {
+    pub(crate) fn closes(&self) -> bool {
         self.reaches_top || self.top.is_some_and(|top| top > self.to)
     }
 
     /// Whether all plays of this second are in hand, and it belongs to the window. The newest second in hand may go
     /// on on the next page, so it waits for the next item unless the window closes.
-    pub(super) fn wants(&self, second: i64) -> bool {
+    pub(crate) fn wants(&self, second: i64) -> bool {
         second <= self.to
             && self.standing.newest.is_none_or(|newest| second >= newest)
             && (self.closes() || Some(second) != self.top)
     }
 
     /// Whether `seconds`, those of all rows in hand, hold anything that the archive lacks.
-    pub(super) fn has_new(&self, seconds: impl Iterator<Item = i64>) -> bool {
+    pub(crate) fn has_new(&self, seconds: impl Iterator<Item = i64>) -> bool {
         let mut shown_at_newest = 0;
         for second in seconds.filter(|second| self.wants(*second)) {
             if Some(second) != self.standing.newest {
@@ -138,7 +138,7 @@ impl<'a> Cover<'a> {
     ///
     /// Plays at the archive's newest second are taken only when there are more of them than it holds, and then
     /// those that it lacks.
-    pub(super) fn select(
+    pub(crate) fn select(
         self,
         user: &'a str,
         mut rows: Vec<Play>,

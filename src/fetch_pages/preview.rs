@@ -8,6 +8,7 @@ use super::plan::Window;
 use super::range::Fetched;
 use super::step::Step;
 use crate::archive::{Standing, Tail};
+use crate::budget::Pacer;
 use crate::environment::Environment;
 use crate::lastfm::Page;
 use crate::user::UserName;
@@ -46,7 +47,7 @@ pub async fn preview(
     let fetcher = Fetcher::new(
         environment.lastfm()?,
         user,
-        &environment.budget,
+        Pacer::new(&environment.budget, deadline),
         stop,
         deadline,
         &report,

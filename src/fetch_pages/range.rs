@@ -1,5 +1,6 @@
 //! Fetches the last pages of a window: an unbroken run of oldest pages that one moment of the history explains.
 
+use super::message::PAGE_SIZE_MAX;
 use super::pages::{Broken, Fetcher, Halt};
 use super::plan::{self, Cover, Window};
 use crate::archive::Standing;
@@ -17,37 +18,43 @@ const PLANS_MAX: u32 = 12;
 /// Pages beyond the planned ones that are fetched while not one whole new second is in hand.
 const FURTHER_PAGES_MAX: u32 = 100;
 
+/// Sizes of a page when larger ones fail again and again.
+const SMALLER_PAGES: [u32; 5] = [200, 50, 10, 3, 1];
+
 /// Most plays in one answer, for asking a second by itself.
-const ONE_ANSWER: u32 = 1_000;
+const ONE_ANSWER: u32 = PAGE_SIZE_MAX;
 
 /// What a work item wants of Last.fm.
-pub(super) struct Wanted<'a> {
-    pub(super) window: Window,
-    pub(super) standing: &'a Standing,
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) window: Window,
+    pub(crate) standing: &'a Standing,
     /// Most pages.
-    pub(super) pages: u32,
+    pub(crate) pages: u32,
     /// Plays on a page.
-    pub(super) page_size: u32,
+    pub(crate) page_size: u32,
     /// How many plays are probably left: only a guess at which page to ask first.
-    pub(super) guess: Option<u64>,
+    pub(crate) guess: Option<u64>,
+    /// A play is known at the window's first second, so a window without it is asked once more.
+    pub(crate) starts_at_a_play: bool,
 }
 
 /// What came of it.
-pub(super) struct Fetched {
+pub(crate) struct Fetched {
     /// The plays of the run, newest first. They are complete for every second that [`Fetched::cover`] wants.
-    pub(super) rows: Vec<Play>,
+    pub(crate) rows: Vec<Play>,
     /// The last second that may be archived: `to`, or Last.fm's own clock where that is behind.
-    pub(super) to: i64,
-    pub(super) reaches_top: bool,
+    pub(crate) to: i64,
+    pub(crate) reaches_top: bool,
     /// Plays in the window by Last.fm's count, as asked (with a second too much at both ends), if it has answered.
-    pub(super) total: Option<u64>,
+    pub(crate) total: Option<u64>,
     /// Why there is less than was wanted, if so.
-    pub(super) halt: Option<Halt>,
+    pub(crate) halt: Option<Halt>,
 }
 
 impl Fetched {
     /// Nothing, and why.
-    pub(super) fn nothing(to: i64, halt: Option<Halt>) -> Self {
+    pub(crate) fn nothing(to: i64, halt: Option<Halt>) -> Self {
         Self {
             rows: Vec::new(),
             to,
@@ -57,8 +64,12 @@ impl Fetched {
         }
     }
 
-    pub(super) fn cover<'a>(&self, standing: &'a Standing) -> Cover<'a> {
-        let top = self.rows.first().map(|play| play.uts);
+    pub(crate) fn cover<'a>(&self, standing: &'a Standing) -> Cover<'a> {
+        self.cover_from(standing, self.rows.first().map(|play| play.uts))
+    }
+
+    /// [`Fetched::cover`] for somebody who has taken the rows out; `top` is the newest second among them.
+    pub(crate) fn cover_from<'a>(&self, standing: &'a Standing, top: Option<i64>) -> Cover<'a> {
         Cover {
             standing,
             to: self.to,
@@ -81,8 +92,43 @@ struct Run {
     halt: Option<Halt>,
 }
 
+/// Fetches the last pages of the window, in smaller pages when larger ones fail again and again. Gives the page size
+/// that served.
+pub(crate) async fn fetch_in_smaller_pages(
+    fetcher: &Fetcher<'_>,
+    mut wanted: Wanted<'_>,
+) -> (Fetched, u32) {
+    loop {
+        let page_size = wanted.page_size;
+        let fetched = fetch(fetcher, &wanted).await;
+        let seconds = fetched.rows.iter().map(|play| play.uts);
+        let has_new = fetched.cover(wanted.standing).has_new(seconds);
+        match (&fetched.halt, smaller(page_size)) {
+            (Some(Halt::Shrink(error)), Some(size)) if !has_new => {
+                tracing::warn!(user = %fetcher.user, page_size, smaller = size, %error, "a page fails again and again: trying smaller ones");
+                wanted.page_size = size;
+            }
+            _ => return (fetched, page_size),
+        }
+    }
+}
+
+/// The next smaller page.
+pub(super) fn smaller(page_size: u32) -> Option<u32> {
+    SMALLER_PAGES.into_iter().find(|size| *size < page_size)
+}
+
+/// The next larger page.
+pub(super) fn larger(page_size: u32) -> u32 {
+    SMALLER_PAGES
+        .into_iter()
+        .rev()
+        .find(|size| *size > page_size)
+        .unwrap_or(PAGE_SIZE_MAX)
+}
+
 /// Fetches the last pages of the window, plans again while it moves, and gives what is safe to archive.
-pub(super) async fn fetch(fetcher: &Fetcher<'_>, wanted: &Wanted<'_>) -> Fetched {
+async fn fetch(fetcher: &Fetcher<'_>, wanted: &Wanted<'_>) -> Fetched {
     let bounds = wanted.window.bounds();
     let mut fetched = Fetched::nothing(wanted.window.to, None);
     let mut first = guessed_page(wanted.guess, wanted.page_size);
@@ -156,6 +202,9 @@ pub(super) async fn fetch(fetcher: &Fetcher<'_>, wanted: &Wanted<'_>) -> Fetched
 /// its oldest but one second. Where it is missing, either it was deleted at Last.fm, or the numbers are wrong in a
 /// way that agrees with itself: a second look decides.
 fn is_doubtful(wanted: &Wanted<'_>, run: &Run) -> bool {
+    if !wanted.starts_at_a_play {
+        return false;
+    }
     match (wanted.window.newest, run.rows.last()) {
         (Some(newest), Some(oldest)) => oldest.uts > newest,
         (Some(_), None) => true,

@@ -82,7 +82,7 @@ impl<'a> Report<'a> {
         });
     }
 
-    pub(super) fn append(&self, plays: usize, bytes: usize) {
+    pub(crate) fn append(&self, plays: usize, bytes: usize) {
         self.count(|counts| {
             counts.appends += 1;
             counts.plays += plays as u64;

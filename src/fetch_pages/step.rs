@@ -1,11 +1,11 @@
 //! One work item under way: fetch, then commit.
 
 use super::blocks::{Block, Blocks};
-use super::message::{FetchPages, PAGE_SIZE_MAX};
+use super::message::FetchPages;
 use super::outcome::Outcome;
-use super::pages::{Fetcher, Halt};
+use super::pages::Fetcher;
 use super::plan::Window;
-use super::range::{self, Fetched, Wanted};
+use super::range::{Fetched, Wanted, fetch_in_smaller_pages, larger};
 use super::report::Report;
 use crate::archive::{DataName, Landing, Place, Series, Tail};
 use crate::environment::Environment;
@@ -17,9 +17,6 @@ use tokio::time::Instant;
 
 /// After this long no further block is appended. The host kills the process at `functionTimeout`, two minutes.
 const APPEND_TIME_MAX: Duration = Duration::from_secs(85);
-
-/// Sizes of a page when larger ones fail again and again.
-const SMALLER_PAGES: [u32; 5] = [200, 50, 10, 3, 1];
 
 /// One item with what was read for it.
 pub(super) struct Step<'a> {
@@ -34,33 +31,22 @@ pub(super) struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Fetches the range, in smaller pages when larger ones fail again and again. Gives the page size that served.
+    /// Fetches the range. Gives the page size that served.
     pub(super) async fn fetch(&self, fetcher: &Fetcher<'_>) -> (Fetched, u32) {
         let settings = &self.environment.settings;
-        let mut page_size = self.item.page_size.unwrap_or(settings.page_size);
-        loop {
-            let wanted = Wanted {
-                window: self.window,
-                standing: &self.tail.standing,
-                pages: self
-                    .item
-                    .pages
-                    .unwrap_or(settings.pages_per_item)
-                    .min(settings.pages_per_item),
-                page_size,
-                guess: self.item.total,
-            };
-            let fetched = range::fetch(fetcher, &wanted).await;
-            let seconds = fetched.rows.iter().map(|play| play.uts);
-            let has_new = fetched.cover(&self.tail.standing).has_new(seconds);
-            match (&fetched.halt, smaller(page_size)) {
-                (Some(Halt::Shrink(error)), Some(size)) if !has_new => {
-                    tracing::warn!(user = %self.user.name, page_size, smaller = size, %error, "a page fails again and again: trying smaller ones");
-                    page_size = size;
-                }
-                _ => return (fetched, page_size),
-            }
-        }
+        let wanted = Wanted {
+            window: self.window,
+            standing: &self.tail.standing,
+            pages: self
+                .item
+                .pages
+                .unwrap_or(settings.pages_per_item)
+                .min(settings.pages_per_item),
+            page_size: self.item.page_size.unwrap_or(settings.page_size),
+            guess: self.item.total,
+            starts_at_a_play: self.window.newest.is_some(),
+        };
+        fetch_in_smaller_pages(fetcher, wanted).await
     }
 
     /// Appends what is new, and says what is left to do.
@@ -164,18 +150,4 @@ impl Step<'_> {
             ..FetchPages::of(self.item.user.clone(), None)
         }
     }
-}
-
-/// The next smaller page.
-pub(super) fn smaller(page_size: u32) -> Option<u32> {
-    SMALLER_PAGES.into_iter().find(|size| *size < page_size)
-}
-
-/// The next larger page.
-fn larger(page_size: u32) -> u32 {
-    SMALLER_PAGES
-        .into_iter()
-        .rev()
-        .find(|size| *size > page_size)
-        .unwrap_or(PAGE_SIZE_MAX)
 }

@@ -9,6 +9,7 @@ mod properties;
 mod wire;
 
 pub use error::Error;
+use page::read_playcount;
 pub use page::{Numbers, Page, read};
 
 use crate::user::UserName;
@@ -73,25 +74,56 @@ impl LastFm {
         limit: u32,
         page: u32,
     ) -> Result<Page, Error> {
+        let mut parameters = vec![
+            ("limit", limit.to_string()),
+            ("page", page.to_string()),
+            ("to", bounds.to.to_string()),
+        ];
+        parameters.extend(bounds.from.map(|from| ("from", from.to_string())));
+        let answer = self
+            .ask("user.getRecentTracks", user, &parameters, |answer| {
+                let Answer {
+                    body,
+                    status,
+                    retry_after,
+                    ..
+                } = answer;
+                read(body, *status, *retry_after, (user, page), self.keep_raw)
+            })
+            .await;
+        answer.map(|(page, date)| Page { date, ..page })
+    }
+
+    /// Asks for the number of plays that `user`'s profile counts: a soft figure, for it has undated imports in it and
+    /// is updated at other moments than the history.
+    pub async fn playcount(&self, user: &UserName) -> Result<u64, Error> {
+        let answer = self
+            .ask("user.getInfo", user, &[], |answer| {
+                read_playcount(answer.body, answer.status, answer.retry_after)
+            })
+            .await;
+        answer.map(|(playcount, _)| playcount)
+    }
+
+    /// Asks once, reads the answer, and gives the service's clock (the `Date` header) with it.
+    async fn ask<T>(
+        &self,
+        method: &str,
+        user: &UserName,
+        parameters: &[(&str, String)],
+        read: impl FnOnce(&Answer<'_>) -> Result<T, Error>,
+    ) -> Result<(T, Option<i64>), Error> {
         let mut url = self.address.clone();
-        {
-            let mut query = url.query_pairs_mut();
-            query
-                .append_pair("method", "user.getRecentTracks")
-                .append_pair("user", user.as_str())
-                .append_pair("api_key", self.key.expose_secret())
-                .append_pair("format", "json")
-                .append_pair("limit", &limit.to_string())
-                .append_pair("page", &page.to_string())
-                .append_pair("to", &bounds.to.to_string());
-            if let Some(from) = bounds.from {
-                query.append_pair("from", &from.to_string());
-            }
-        }
+        url.query_pairs_mut()
+            .append_pair("method", method)
+            .append_pair("user", user.as_str())
+            .append_pair("api_key", self.key.expose_secret())
+            .append_pair("format", "json")
+            .extend_pairs(parameters);
         let mut request = Request::new(url, Method::Get);
         request.insert_header("user-agent", USER_AGENT);
         request.insert_header("accept", "application/json");
-        let sent = tokio::time::timeout(ANSWER_TIME_MAX, self.send(&request, user, page));
+        let sent = tokio::time::timeout(ANSWER_TIME_MAX, self.send(&request, read));
         let answer = sent.await.unwrap_or_else(|_| {
             let seconds = ANSWER_TIME_MAX.as_secs();
             Err(Error::Unreachable(format!(
@@ -111,7 +143,11 @@ impl LastFm {
         })
     }
 
-    async fn send(&self, request: &Request, user: &UserName, page: u32) -> Result<Page, Error> {
+    async fn send<T>(
+        &self,
+        request: &Request,
+        read: impl FnOnce(&Answer<'_>) -> Result<T, Error>,
+    ) -> Result<(T, Option<i64>), Error> {
         let answer = self
             .http
             .execute_request(request)
@@ -132,18 +168,20 @@ impl LastFm {
         let retry_after = header(&headers, "retry-after")
             .and_then(|value| value.parse().ok())
             .map(Duration::from_secs);
-        let answer = read(
-            &body,
-            u16::from(status),
+        let read = read(&Answer {
+            body: &body,
+            status: u16::from(status),
             retry_after,
-            (user, page),
-            self.keep_raw,
-        )?;
-        Ok(Page {
-            date: header(&headers, "date").and_then(http_date),
-            ..answer
-        })
+        })?;
+        Ok((read, header(&headers, "date").and_then(http_date)))
     }
+}
+
+/// What came back.
+struct Answer<'a> {
+    body: &'a [u8],
+    status: u16,
+    retry_after: Option<Duration>,
 }
 
 /// The error in words, with its causes. None of them holds the URL: the HTTP client takes it out.

@@ -5,7 +5,7 @@
 //! answer for a short history.
 
 use super::error::Error;
-use super::wire::{Body, Number, Row, Rows};
+use super::wire::{Body, Number, Profile, Row, Rows, Text};
 use crate::scrobble::{Play, Words};
 use crate::user::UserName;
 use serde_json::value::RawValue;
@@ -72,6 +72,32 @@ pub fn read(
     }
 }
 
+/// Reads a body of `user.getInfo`: the profile's number of plays.
+pub(super) fn read_playcount(
+    body: &[u8],
+    status: u16,
+    retry_after: Option<Duration>,
+) -> Result<u64, Error> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let profile: Profile<'_> = serde_json::from_slice(body).map_err(|error| {
+        if status == 200 {
+            Error::Broken(format!("{} bytes that are no profile: {error}", body.len()))
+        } else {
+            Error::from_status(status, retry_after)
+        }
+    })?;
+    if let Some(error) = profile.error {
+        return Err(refusal(error, profile.message, status, retry_after));
+    }
+    if status != 200 {
+        return Err(Error::from_status(status, retry_after));
+    }
+    let playcount = profile.user.and_then(|user| user.playcount.0);
+    playcount
+        .and_then(|count| u64::try_from(count).ok())
+        .ok_or_else(|| Error::Broken("the profile tells no number of plays".to_owned()))
+}
+
 fn parse<'a, T: serde::Deserialize<'a>>(
     body: &'a [u8],
     status: u16,
@@ -94,13 +120,7 @@ fn judge<T>(
     plays_of: impl FnOnce(T) -> Result<Vec<Play>, serde_json::Error>,
 ) -> Result<Page, Error> {
     if let Some(error) = body.error {
-        let mut message = body.message.0.into_owned();
-        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
-        return Err(match error_code(error) {
-            Some(code) => Error::from_code(code, message, retry_after),
-            // Not Last.fm's own: some server in between.
-            None => Error::from_status(status, retry_after),
-        });
+        return Err(refusal(error, body.message, status, retry_after));
     }
     if status != 200 {
         return Err(Error::from_status(status, retry_after));
@@ -160,6 +180,22 @@ fn judge<T>(
         plays,
         date: None,
     })
+}
+
+/// The error that a body tells.
+fn refusal(
+    error: &RawValue,
+    message: Text<'_>,
+    status: u16,
+    retry_after: Option<Duration>,
+) -> Error {
+    let mut message = message.0.into_owned();
+    message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+    match error_code(error) {
+        Some(code) => Error::from_code(code, message, retry_after),
+        // Not Last.fm's own: some server in between.
+        None => Error::from_status(status, retry_after),
+    }
 }
 
 /// Numbers that agree with each other, or nothing.

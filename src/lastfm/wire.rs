@@ -21,6 +21,24 @@ pub(super) struct Body<'a, T> {
     pub(super) recenttracks: Option<RecentTracks<'a, T>>,
 }
 
+/// A body of `user.getInfo`, or an error.
+#[derive(serde::Deserialize)]
+pub(super) struct Profile<'a> {
+    #[serde(borrow, default)]
+    pub(super) error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) message: Text<'a>,
+    #[serde(default)]
+    pub(super) user: Option<Account>,
+}
+
+/// What of an account matters here.
+#[derive(serde::Deserialize)]
+pub(super) struct Account {
+    #[serde(default)]
+    pub(super) playcount: Number,
+}
+
 fn none<T>() -> Option<T> {
     None
 }

@@ -3,8 +3,8 @@
 use super::App;
 use super::invocation::{Answer, Interrupted, Invocation};
 use super::milestone::{Milestone, milestone};
+use super::poison::set_aside;
 use crate::fetch_pages::{self, FetchPages, Outcome};
-use crate::queue::Poison;
 use std::time::Duration;
 
 pub(super) async fn run(
@@ -18,18 +18,7 @@ pub(super) async fn run(
     let item = match FetchPages::parse(&body) {
         Ok(item) => item,
         Err(reason) => {
-            let message_id = invocation.message_id();
-            // Redelivery would not make it valid, so the host is told success.
-            let poison = Poison::new(&reason, message_id.as_deref(), dequeue_count, &body);
-            app.queue.send_poison(poison).await?;
-            milestone!(
-                error,
-                milestone,
-                "poison: a message is no work item and was moved to the poison queue",
-                reason = reason,
-                message_id = message_id,
-            );
-            return Ok(Answer(format!("poison: {reason}")));
+            return set_aside(&app.queue, &invocation, &body, reason, milestone).await;
         }
     };
     let _ = milestone.user.set(item.user.clone());

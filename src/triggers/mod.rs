@@ -4,6 +4,10 @@ mod enqueue_users;
 mod fetch_pages;
 mod invocation;
 mod milestone;
+mod poison;
+mod reconcile_user;
+mod reconcile_users;
+mod timer;
 
 use crate::environment::Environment;
 use crate::queue::WorkQueue;
@@ -50,6 +54,8 @@ pub fn router(app: Arc<SetOnce<App>>) -> Router {
         .route("/", get(async || invocation::ready()))
         .route("/enqueue_users", post(enqueue_users))
         .route("/fetch_pages", post(fetch_pages))
+        .route("/reconcile_users", post(reconcile_users))
+        .route("/reconcile_user", post(reconcile_user))
         .fallback(no_function)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app)
@@ -70,6 +76,20 @@ async fn fetch_pages(State(app): Shared, headers: HeaderMap, body: Body) -> Resp
         fetch_pages::run(app.wait().await, invocation, &milestone).await
     };
     respond("fetch_pages", &headers, body, run).await
+}
+
+async fn reconcile_users(State(app): Shared, headers: HeaderMap, body: Body) -> Response {
+    let run = |_, milestone: Arc<Milestone>| async move {
+        reconcile_users::run(app.wait().await, &milestone).await
+    };
+    respond("reconcile_users", &headers, body, run).await
+}
+
+async fn reconcile_user(State(app): Shared, headers: HeaderMap, body: Body) -> Response {
+    let run = |invocation, milestone: Arc<Milestone>| async move {
+        reconcile_user::run(app.wait().await, invocation, &milestone).await
+    };
+    respond("reconcile_user", &headers, body, run).await
 }
 
 /// The host asks for nothing else, unless a folder has a function that this program does not know.
