@@ -5,7 +5,6 @@ use super::differences::Differences;
 use super::seconds::{Seconds, Stretch};
 use crate::archive::Standing;
 use crate::fetch_pages::{Fetcher, Halt, Wanted, Window, fetch_in_smaller_pages};
-use crate::lastfm::Bounds;
 
 /// What a look at a stretch, play by play, came to.
 pub(crate) struct Look {
@@ -83,11 +82,12 @@ impl Comparison<'_> {
 
     /// Last.fm's count of a stretch that begins at a cut and ends before one.
     pub(crate) async fn count(&self, fetcher: &Fetcher<'_>, stretch: Stretch) -> Result<u64, Halt> {
-        let bounds = Bounds {
-            from: stretch.from.map(|from| from - 1),
-            to: stretch.to + 1,
+        // Asked one second too wide at both ends, like everything.
+        let window = Window {
+            newest: stretch.from,
+            to: stretch.to,
         };
-        fetcher.count(bounds).await
+        fetcher.count(window.bounds()).await
     }
 
     /// Counts a stretch that begins at a cut and ends before one, and halves it as long as that asks less often than
