@@ -22,6 +22,7 @@ mod properties;
 pub mod queue;
 pub mod scrobble;
 pub mod settings;
+pub mod status;
 pub mod storage;
 pub mod triggers;
 pub mod user;

@@ -1,6 +1,7 @@
 //! The command line: one file for each verb.
 
 mod enqueue;
+mod forget;
 mod progress;
 mod serve;
 mod status;
@@ -20,7 +21,7 @@ pub enum Exit {
     Input = 1,
     /// Trouble that another try may solve.
     Trouble = 2,
-    /// Done, but the archive and Last.fm disagree.
+    /// Done, but the archive and Last.fm disagree, or a user is stale.
     Disagreement = 3,
 }
 
@@ -46,7 +47,7 @@ Settings come from the environment; the README lists them. The most important on
   AzureWebJobsStorage  the storage account of the Functions host and the work queue
 
 Exit status: 0 done, 1 a wrong flag or setting, 2 trouble that another try may solve,
-3 done but the archive and Last.fm disagree.";
+3 done but the archive and Last.fm disagree, or a user is stale.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -56,8 +57,10 @@ enum Command {
     Sync(sync::Options),
     /// Put a work item for a user on the queue
     Enqueue(enqueue::Options),
-    /// Show what the archive holds
+    /// Show what the archive holds and how the last items went
     Status(status::Options),
+    /// Delete everything of a user
+    Forget(forget::Options),
 }
 
 /// Which archive a command works on.
@@ -109,6 +112,7 @@ pub fn run(
             Command::Sync(options) => sync::run(options, lookup).await,
             Command::Enqueue(options) => enqueue::run(options, lookup).await,
             Command::Status(options) => status::run(options, lookup).await,
+            Command::Forget(options) => forget::run(options, lookup).await,
         }
     });
     result.unwrap_or_else(|error| complain(&error))
