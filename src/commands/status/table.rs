@@ -179,24 +179,14 @@ mod tests {
             ingested: None,
             ..standing()
         };
-        let row = "rj                nothing yet                   0       0         0 B      0  nothing yet";
-        check(&nothing, false, &[HEAD, row]);
+        let row = "rj                nothing yet                    0       0         0 B      0  ";
+        check(&nothing, false, &[HEAD, &format!("{row}nothing yet")]);
         let waiting = Standing {
             document: Some(Document::default()),
             ..nothing
         };
-        check(
-            &waiting,
-            false,
-            &[
-                HEAD,
-                &row.replace("  nothing yet", "  never").replacen(
-                    "never              ",
-                    "nothing yet        ",
-                    1,
-                ),
-            ],
-        );
+        check(&waiting, false, &[HEAD, &format!("{row}never")]);
+        check(&waiting, true, &[HEAD, &format!("{row}never, STALE")]);
     }
 
     #[test]
