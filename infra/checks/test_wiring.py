@@ -26,6 +26,10 @@ MISTAKES = [
     (ACCESS, "  scope: archiveStorage\n", "  scope: hostStorage\n", "storageBlobDataContributor on archiveStorage is missing"),
     ("modules/queue-access.bicep", "scope: messages", "scope: hostStorage", "storageQueueDataContributor on hostStorage is not on the list"),
     ("main.bicep", "var queues = [workQueue, '${workQueue}-poison', ", "var queues = [workQueue, ", "the queues of fetch_pages are not among `queues`"),
+    ("main.bicep", ", reconcileQueue, '${reconcileQueue}-poison']", ", reconcileQueue]", "the queues of reconcile_user are not among `queues`"),
+    ("main.bicep", "-poison']", "-poison', 'reports']", "no function has the queue reports"),
+    (APP, "    RECONCILE_SCHEDULE: reconcileSchedule\n", "", "reconcile_users needs the setting `RECONCILE_SCHEDULE`"),
+    (APP, "'AzureWebJobs.reconcile_user.Disabled'", "'AzureWebJobs.reconcile.Disabled'", "reconcile_user cannot be paused"),
     ("main.bicep", "    queues: queues\n    // What", "    queues: [workQueue]\n    // What", "hostStorage has other queues than the rest"),
     # One choice.
     ("main.bicep", "isPrivate ? 'Disabled' : 'Enabled'", "isPrivate ? 'Enabled' : 'Disabled'", "`publicNetworkAccess` must be"),

@@ -79,7 +79,7 @@ def settings(by_name, root):
     program = (root / "src/settings/mod.rs").read_text()
     known = set(re.search(r"const NAMES: \[&str; \d+\] = \[(.*?)\];", program, re.S)[1].replace('"', "").replace(",", " ").split())
     # Read by the host alone, or by the library of Azure.
-    known |= {"SYNC_SCHEDULE", "RECONCILE_SCHEDULE", "RECONCILE_QUEUE", "AZURE_CLIENT_ID"}
+    known |= {"SYNC_SCHEDULE", "RECONCILE_SCHEDULE", "AZURE_CLIENT_ID"}
     [container] = find(by_name["containerapps/job.bicep"], "resource", "job").value["properties"]["template"]["containers"]
     job = {entry["name"]: entry.get("value") for entry in container["env"]}
     for where, given in (("function-app.bicep", app), ("job.bicep", job)):
@@ -105,7 +105,7 @@ def rights(files):
 def queues(by_name, root):
     """Each queue of a trigger is made and opened, with its poison queue, and no other."""
     main, app = by_name["main.bicep"], find(by_name["modules/function-app.bicep"], "resource", "settings").value["properties"]
-    listed = find(main, "variable", "queues").value
+    listed, named = find(main, "variable", "queues").value, set()
     problems = []
     for module in ("hostStorage", "access"):
         if find(main, "module", module).value["params"].get("queues") != "queues":
@@ -113,9 +113,11 @@ def queues(by_name, root):
     for name, content in functions(root).items():
         for binding in content["bindings"]:
             variable = app.get(binding.get("queueName", "").strip("%"))
-            if variable and not {variable, f"'${{{variable}}}-poison'"} <= set(listed):
+            wanted = {variable, f"'${{{variable}}}-poison'"} if variable else set()
+            named |= wanted
+            if not wanted <= set(listed):
                 problems.append(f"main.bicep: the queues of {name} are not among `queues`")
-    return problems
+    return problems + [f"main.bicep: no function has the queue {queue}" for queue in listed if queue not in named]
 
 
 def one_choice(main, files):

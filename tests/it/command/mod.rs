@@ -8,6 +8,7 @@ mod forget;
 mod lastfm_bodies;
 mod login;
 mod moving_history;
+mod queries;
 mod secrets_dir;
 mod settings;
 mod status;
