@@ -50,7 +50,7 @@ fn documents(world: &World, wrong: &mut Vec<String>) {
         let (mut bytes, mut plays) = (0, 0);
         for (_, part) in parts {
             bytes += part.bytes.len();
-            plays += part.bytes.iter().filter(|byte| **byte == b'\n').count();
+            plays += part.bytes.split_inclusive(|byte| *byte == b'\n').count();
         }
         let told = document["plays_archived"].as_u64();
         if document["archive_bytes"] == bytes && told.is_some_and(|told| told != plays as u64) {

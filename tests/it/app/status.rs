@@ -70,11 +70,12 @@ async fn trouble_is_told_and_a_success_clears_it() {
     let ghost = document(&world, "ghost").await;
     assert!(ghost["last_error"]["hint"].is_string(), "{ghost}");
     assert!(ghost["last_success"].is_null() && ghost["since"].is_string());
-    world.lastfm.with(|lastfm| {
+    let fail = |lastfm: &mut fake_lastfm::LastFm| {
         lastfm
             .faults
-            .push_when(usize::MAX, |_| true, Fault::error(8))
-    });
+            .push_when(usize::MAX, |_| true, Fault::error(8));
+    };
+    world.lastfm.with(fail);
     one(&world, r#"{"user":"rj","attempt":3}"#).await;
     let failed = document(&world, "rj").await;
     assert!(failed["last_error"]["reason"].is_string(), "{failed}");
