@@ -1,8 +1,9 @@
-//! The work item: whatever stands on the queue.
+//! The work item and the reconcile: whatever stands on their queues.
 #![no_main]
 
 use lastfm_archive::fetch_pages::{FetchPages, PAGE_SIZE_MAX, PAGES_MAX};
 use lastfm_archive::queue::Message;
+use lastfm_archive::reconcile_user::ReconcileUser;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
@@ -20,6 +21,20 @@ fuzz_target!(|body: &[u8]| {
             );
             let again = FetchPages::parse(item.to_message().as_bytes());
             assert_eq!(again, Ok(item), "a work item reads back");
+        }
+        Err(reason) => assert!((1..=300).contains(&reason.len()), "{reason}"),
+    }
+    match ReconcileUser::parse(body) {
+        Ok(message) => {
+            assert!(message.to.is_none_or(|to| to >= 0));
+            assert!(
+                message
+                    .run
+                    .as_ref()
+                    .is_none_or(|run| (1..=100).contains(&run.len()))
+            );
+            let again = ReconcileUser::parse(message.to_message().as_bytes());
+            assert_eq!(again, Ok(message), "a reconcile reads back");
         }
         Err(reason) => assert!((1..=300).contains(&reason.len()), "{reason}"),
     }

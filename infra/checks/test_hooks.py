@@ -25,9 +25,11 @@ ENVIRONMENT = {
     "WORKSPACE_CUSTOMER_ID": "workspace",
 }
 RESOLVED = ["--method get .*/appsettings/LASTFM_API_KEY", [{"stdout": "Resolved\n"}]]
-LISTED = ["--method get .*/functions\\?", [{"stdout": "enqueue_users fetch_pages\n"}]]
 NEW_AZ = ["^az version", [{"stdout": "2.91.0\n"}]]
-FILES = ("host.json", "lastfm-archive", "enqueue_users/function.json", "fetch_pages/function.json")
+FUNCTIONS = ("enqueue_users", "fetch_pages", "reconcile_user", "reconcile_users")
+FILES = ("host.json", "lastfm-archive", *(f"{name}/function.json" for name in FUNCTIONS))
+LISTED = ["--method get .*/functions\\?", [{"stdout": f"{' '.join(FUNCTIONS)}\n"}]]
+LISTED_BEFORE = ["--method get .*/functions\\?", [{"stdout": "enqueue_users fetch_pages\n"}]]
 
 
 class Hooks(unittest.TestCase):
@@ -196,10 +198,14 @@ class AfterDeploying(Hooks):
         self.assertFalse([line for line in self.lines() if "loganalytics" in line])
 
     def test_it_waits_for_every_function_of_the_package(self):
-        self.zip(self.package, (*FILES, "reconcile_user/function.json"))
-        run = self.run_hook("postdeploy", [LISTED])
+        run = self.run_hook("postdeploy", [LISTED_BEFORE])
         self.assertNotEqual(run.returncode, 0)
-        self.assertIn("waited for the functions enqueue_users fetch_pages reconcile_user to be listed (last seen: enqueue_users fetch_pages)", run.stderr)
+        self.assertIn(f"waited for the functions {' '.join(FUNCTIONS)} to be listed (last seen: enqueue_users fetch_pages)", run.stderr)
+
+    def test_it_does_not_wait_for_functions_that_an_older_package_lacks(self):
+        self.zip(self.package, FILES[:4])
+        run = self.run_hook("postdeploy", [LISTED_BEFORE], PAUSED="true")
+        self.assertEqual(run.returncode, 0, run.stderr)
 
     def test_a_paused_app_is_not_run(self):
         run = self.run_hook("postdeploy", [LISTED], PAUSED="true")

@@ -52,7 +52,7 @@ def check(files, root):
     by_name = {str(file.path).rsplit("infra/", 1)[1]: file for file in files}
     problems = settings(by_name, root) + rights(files) + one_choice(by_name["main.bicep"], files) + queues(by_name, root)
     problems += endpoints(files) + ways(by_name["modules/network.bicep"]) + subnets(by_name["modules/network.bicep"])
-    return problems + logged(files) + alerts(by_name["modules/alerts.bicep"]) + archive(by_name["main.bicep"])
+    return problems + logged(files) + alerts(by_name["modules/alerts.bicep"]) + archive(by_name["main.bicep"]) + overwritten(by_name)
 
 
 def find(file, kind, name):
@@ -79,7 +79,7 @@ def settings(by_name, root):
     program = (root / "src/settings/mod.rs").read_text()
     known = set(re.search(r"const NAMES: \[&str; \d+\] = \[(.*?)\];", program, re.S)[1].replace('"', "").replace(",", " ").split())
     # Read by the host alone, or by the library of Azure.
-    known |= {"SYNC_SCHEDULE", "RECONCILE_SCHEDULE", "RECONCILE_QUEUE", "AZURE_CLIENT_ID"}
+    known |= {"SYNC_SCHEDULE", "RECONCILE_SCHEDULE", "AZURE_CLIENT_ID"}
     [container] = find(by_name["containerapps/job.bicep"], "resource", "job").value["properties"]["template"]["containers"]
     job = {entry["name"]: entry.get("value") for entry in container["env"]}
     for where, given in (("function-app.bicep", app), ("job.bicep", job)):
@@ -105,7 +105,7 @@ def rights(files):
 def queues(by_name, root):
     """Each queue of a trigger is made and opened, with its poison queue, and no other."""
     main, app = by_name["main.bicep"], find(by_name["modules/function-app.bicep"], "resource", "settings").value["properties"]
-    listed = find(main, "variable", "queues").value
+    listed, named = find(main, "variable", "queues").value, set()
     problems = []
     for module in ("hostStorage", "access"):
         if find(main, "module", module).value["params"].get("queues") != "queues":
@@ -113,9 +113,11 @@ def queues(by_name, root):
     for name, content in functions(root).items():
         for binding in content["bindings"]:
             variable = app.get(binding.get("queueName", "").strip("%"))
-            if variable and not {variable, f"'${{{variable}}}-poison'"} <= set(listed):
+            wanted = {variable, f"'${{{variable}}}-poison'"} if variable else set()
+            named |= wanted
+            if not wanted <= set(listed):
                 problems.append(f"main.bicep: the queues of {name} are not among `queues`")
-    return problems
+    return problems + [f"main.bicep: no function has the queue {queue}" for queue in listed if queue not in named]
 
 
 def one_choice(main, files):
@@ -238,3 +240,27 @@ def archive(main):
     if params.get("versioning") is not True or params.get("locked") != Expression("archiveLock"):
         return ["main.bicep: the archive keeps versions and can be locked"]
     return []
+
+
+def overwritten(by_name):
+    """Previous versions go where blobs are overwritten all the time, and nowhere else: no rule reaches the archive, or what is current."""
+    main, storage = by_name["main.bicep"], by_name["modules/storage.bicep"]
+    problems = []
+    if find(main, "module", "archiveStorage").value["params"].get("overwrittenContainer") != Expression("controlContainer"):
+        problems.append("main.bicep: versions of the budget and of status documents would stay for good")
+    if find(main, "variable", "controlContainer").value in ("", find(main, "variable", "archiveContainer").value):
+        problems.append("main.bicep: `controlContainer` is a container of its own")
+    policies = [found for found in storage.all("resource") if found.type.startswith("Microsoft.Storage/storageAccounts/managementPolicies@")]
+    rules = [rule for policy in policies for rule in policy.value["properties"]["policy"]["rules"]]
+    if len(rules) != 1 or rules[0].get("enabled") is not True:
+        return [*problems, "storage.bicep: one rule deletes versions, and is enabled"]
+    filters, actions = rules[0]["definition"].get("filters", {}), rules[0]["definition"]["actions"]
+    # The slash ends the container's name: `control` would fit `control-archive` as well.
+    if filters.get("prefixMatch") != [Expression("'${overwrittenContainer}/'")] or filters.get("blobTypes") != ["blockBlob"]:
+        problems.append("storage.bicep: the rule reaches more than the block blobs of `overwrittenContainer`, or less")
+    days = actions.get("version", {}).get("delete", {}).get("daysAfterCreationGreaterThan")
+    if list(actions) != ["version"] or days not in range(1, 8):
+        problems.append("storage.bicep: the rule deletes versions of the last days, and nothing else")
+    if "= if (versioning && !empty(overwrittenContainer)) {" not in storage.text:
+        problems.append("storage.bicep: without a container there is no rule: a prefix that names none would be `/`")
+    return problems

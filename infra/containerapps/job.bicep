@@ -1,4 +1,5 @@
 // `lastfm-archive sync` on a schedule. A run that fails is not tried again at once: the next one goes on where it stopped.
+// Not `verify --repair`: it asks once for each month of each history, which is nothing to do daily beside an app with the same key.
 param location string
 param tags object
 param environmentId string

@@ -17,6 +17,8 @@ var rules = [
   { name: 'key-unusable', severity: 1, every: 'PT15M', window: 'PT15M', look: 'PT15M', query: loadTextContent('../queries/key-unusable.kql'), text: 'The Last.fm key cannot be used.' }
   { name: 'rate-limited', severity: 3, every: 'PT1H', window: 'PT1H', look: 'PT1H', query: loadTextContent('../queries/rate-limited.kql'), text: 'Last.fm limits the rate.' }
   { name: 'budget-starved', severity: 3, every: 'PT1H', window: 'PT1H', look: 'PT1H', query: loadTextContent('../queries/budget-starved.kql'), text: 'A work item waited a day for requests.' }
+  { name: 'reconcile-missed', severity: 3, every: 'PT1H', window: 'P1D', look: 'P2D', query: loadTextContent('../queries/reconcile-missed.kql'), text: 'No reconcile was done for two days.' }
+  { name: 'reconcile-troubled', severity: 3, every: 'PT1H', window: 'P1D', look: 'P2D', query: loadTextContent('../queries/reconcile-troubled.kql'), text: 'The reconcile of a user was refused or given up again.' }
   { name: 'vault-refused', severity: 2, every: 'PT15M', window: 'PT15M', look: 'PT15M', query: loadTextContent('../queries/vault-refused.kql'), text: 'The vault refused somebody.' }
   { name: 'vault-stranger', severity: 1, every: 'PT15M', window: 'PT15M', look: 'PT15M', query: replace(loadTextContent('../queries/vault-stranger.kql'), 'PRINCIPAL_ID', principalId), text: 'A secret was read by somebody who is not the app.' }
   { name: 'vault-changed', severity: 3, every: 'PT15M', window: 'PT15M', look: 'PT15M', query: loadTextContent('../queries/vault-changed.kql'), text: 'The vault or a secret was changed.' }

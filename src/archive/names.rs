@@ -118,6 +118,11 @@ impl DataName {
         format!("removed/user={user}/")
     }
 
+    /// The folder of all files about removed plays, of all users.
+    pub(super) fn removed_folder() -> &'static str {
+        "removed"
+    }
+
     /// Reads a name below one of the user's prefixes; nothing for everything that is no file of this program.
     pub fn parse(user: &UserName, path: &str) -> Option<Self> {
         let (series, part) = match path.strip_prefix(&Self::removed_prefix(user)) {
@@ -174,20 +179,18 @@ fn numbered(file: &str) -> Option<(&str, u32)> {
 impl fmt::Display for DataName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { user, series, part } = self;
-        match series.of_plays() {
-            Some((Month { year, month }, kind)) => write!(
-                formatter,
-                "user={user}/year={year:04}/month={month:02}/{kind}-{part}.ndjson"
-            ),
-            None => {
-                let kind = if *series == Series::Missing {
-                    MISSING
-                } else {
-                    PART
-                };
-                write!(formatter, "removed/user={user}/{kind}-{part}.ndjson")
-            }
-        }
+        let Some((Month { year, month }, kind)) = series.of_plays() else {
+            let kind = if *series == Series::Missing {
+                MISSING
+            } else {
+                PART
+            };
+            return write!(formatter, "removed/user={user}/{kind}-{part}.ndjson");
+        };
+        write!(
+            formatter,
+            "user={user}/year={year:04}/month={month:02}/{kind}-{part}.ndjson"
+        )
     }
 }
 

@@ -1,7 +1,7 @@
 //! `sync [USER]...`: the same work items as on Azure, one after the other, without a queue.
 
 use super::progress::{Progress, Talk};
-use super::{ArchiveOption, Exit, told_to_end, user_name};
+use super::{ArchiveOption, Exit, Users, until_told_to_end};
 use crate::archive::Access;
 use crate::clock::Clock;
 use crate::environment::{Environment, Stop};
@@ -9,6 +9,7 @@ use crate::fetch_pages::{self, Counts, FetchPages, Outcome, Preview, Report};
 use crate::http;
 use crate::logging;
 use crate::settings::{Needs, Settings};
+use crate::status;
 use crate::user::UserName;
 use std::time::Duration;
 
@@ -40,27 +41,15 @@ pub(super) async fn run(
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> anyhow::Result<Exit> {
     logging::to_stderr(lookup)?;
-    let asked = options
-        .users
-        .iter()
-        .map(|user| user_name(user))
-        .collect::<Result<Vec<_>, _>>()?;
+    let users = Users::named(&options.users)?;
     let needs = Needs {
         key: true,
-        users: asked.is_empty(),
+        users: users.are_from_settings(),
         archive: true,
         ..Needs::default()
     };
     let settings = Settings::read(needs, options.archive.directory(lookup), lookup)?;
-    let users = if asked.is_empty() {
-        settings
-            .users
-            .iter()
-            .map(|user| user.name.clone())
-            .collect()
-    } else {
-        asked
-    };
+    let users = users.or_of(&settings);
     let access = if options.dry_run {
         Access::Read
     } else {
@@ -84,31 +73,22 @@ pub(super) async fn run(
             } else {
                 archive(&environment, user, talk, options.json).await
             };
-            exit = exit.max(ended.exit);
+            exit = exit.worse(ended.exit);
             if ended.for_everybody || environment.stop.is_requested() {
                 break;
             }
         }
         exit
     };
-    let interrupt = async {
-        told_to_end().await;
-        talk.say("stopping after the current append; what is archived stays, and the next run goes on from there");
-        stop.request();
-        // A second one means it.
-        told_to_end().await;
-    };
-    tokio::select! {
-        exit = work => Ok(if stop.is_requested() { exit.max(Exit::Trouble) } else { exit }),
-        () = interrupt => Ok(Exit::Trouble),
-    }
+    let words = "stopping after the current append; what is archived stays, and the next run goes on from there";
+    Ok(until_told_to_end(Box::pin(work), &stop, talk, words).await)
 }
 
 /// How one user's sync ended.
-struct Ended {
-    exit: Exit,
+pub(super) struct Ended {
+    pub(super) exit: Exit,
     /// The others would fare the same.
-    for_everybody: bool,
+    pub(super) for_everybody: bool,
     words: String,
 }
 
@@ -152,7 +132,12 @@ impl Ended {
 }
 
 /// Does work items until nothing is left.
-async fn archive(environment: &Environment, user: &UserName, talk: Talk, json: bool) -> Ended {
+pub(super) async fn archive(
+    environment: &Environment,
+    user: &UserName,
+    talk: Talk,
+    json: bool,
+) -> Ended {
     let mut progress = Progress::new(talk, user);
     let mut sum = Counts::default();
     let ended = items(environment, user, talk, &mut progress, &mut sum).await;
@@ -182,6 +167,7 @@ async fn items(
         let (outcome, counts) = {
             let report = Report::watched_by(|counts| progress.watch(counts));
             let outcome = fetch_pages::run(environment, &item, false, &report).await;
+            status::record_item(environment, &item, &outcome, &report).await;
             (outcome, report.counts())
         };
         progress.item_done(&counts, matches!(outcome, Ok(Outcome::Continue(..))));

@@ -48,6 +48,14 @@ impl Differences {
         differences
     }
 
+    /// Whether there is nothing to write down.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.lacking.is_empty()
+            && self.vanished.is_empty()
+            && self.returned.is_empty()
+            && self.seen_again.is_empty()
+    }
+
     /// By how much Last.fm's count of these seconds exceeds the archive's, removed plays not counted.
     pub(crate) fn balance(&self) -> i64 {
         let number = |plays: usize| i64::try_from(plays).unwrap_or(i64::MAX);
@@ -130,10 +138,10 @@ mod tests {
             panic!()
         };
         let mut ledger = Ledger::empty(&UserName::new("rj").unwrap());
-        ledger.learn(*b2, Event::Missing, "one");
+        ledger.learn((*b2, 2), Event::Missing, "one");
         check("a1", "a1 b2", &ledger, ["", "b2", "", ""]);
         check("a1 b2", "a1 b2", &ledger, ["", "", "", "b2"]);
-        ledger.learn(*b2, Event::Removed, "");
+        ledger.learn((*b2, 2), Event::Removed, "");
         check("a1", "a1 b2", &ledger, ["", "", "", ""]);
         check("a1 b2", "a1 b2", &ledger, ["", "", "b2", "b2"]);
     }

@@ -1,7 +1,7 @@
 //! What the archive holds in some seconds: parts and late plays together.
 
+use super::Comparison;
 use super::seconds::{Seconds, Stretch};
-use super::{Comparison, ledger::Ledger};
 use crate::archive::{DataFile, Month};
 use crate::scrobble::PlayId;
 use anyhow::Context;
@@ -101,9 +101,9 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// What is known of plays that Last.fm no longer has.
-    pub(crate) fn ledger(&self) -> &Ledger {
-        &self.ledger
+    /// Whether Last.fm no longer has this play.
+    pub(crate) fn is_removed(&self, id: PlayId) -> bool {
+        self.ledger.is_removed(id)
     }
 
     /// The files that may hold plays of the stretch.

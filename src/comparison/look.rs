@@ -5,7 +5,6 @@ use super::differences::Differences;
 use super::seconds::{Seconds, Stretch};
 use crate::archive::Standing;
 use crate::fetch_pages::{Fetcher, Halt, Wanted, Window, fetch_in_smaller_pages};
-use crate::lastfm::Bounds;
 
 /// What a look at a stretch, play by play, came to.
 pub(crate) struct Look {
@@ -20,8 +19,8 @@ pub(crate) struct Look {
 
 /// What narrowing a window by counting came to.
 pub(crate) struct Narrowed {
-    /// Stretches that differ, small enough to be looked at; oldest first.
-    pub(crate) differing: Vec<Stretch>,
+    /// Stretches that differ, small enough to be looked at, and Last.fm's count of each; oldest first.
+    pub(crate) differing: Vec<(Stretch, u64)>,
     /// Where counting ended early, and why.
     pub(crate) halt: Option<(Stretch, Halt)>,
 }
@@ -83,11 +82,12 @@ impl Comparison<'_> {
 
     /// Last.fm's count of a stretch that begins at a cut and ends before one.
     pub(crate) async fn count(&self, fetcher: &Fetcher<'_>, stretch: Stretch) -> Result<u64, Halt> {
-        let bounds = Bounds {
-            from: stretch.from.map(|from| from - 1),
-            to: stretch.to + 1,
+        // Asked one second too wide at both ends, like everything.
+        let window = Window {
+            newest: stretch.from,
+            to: stretch.to,
         };
-        fetcher.count(bounds).await
+        fetcher.count(window.bounds()).await
     }
 
     /// Counts a stretch that begins at a cut and ends before one, and halves it as long as that asks less often than
@@ -127,7 +127,7 @@ impl Comparison<'_> {
             match halves {
                 // The older one comes first.
                 Some([older, newer]) => open.extend([newer, older]),
-                None => differing.push(stretch),
+                None => differing.push((stretch, shown)),
             }
         }
         Narrowed {

@@ -15,7 +15,7 @@ mod record;
 mod seconds;
 
 pub(crate) use differences::Differences;
-pub(crate) use look::{Look, Narrowed};
+pub(crate) use look::Look;
 pub(crate) use record::Recorded;
 pub(crate) use seconds::{Seconds, Stretch};
 
@@ -29,6 +29,8 @@ use std::time::Duration;
 /// Nothing is written while a part of the user has changed within this time: longer than any invocation of `fetch_pages`
 /// lives (105 s) and any request of it is under way, so whoever may still append has seen the archive as it is now.
 const QUIET_MS: i64 = 180_000;
+
+const DAY_S: i64 = 24 * 60 * 60;
 
 /// One user's archive, as it stood when the comparison was begun.
 pub(crate) struct Comparison<'a> {
@@ -73,9 +75,43 @@ impl<'a> Comparison<'a> {
         &self.files
     }
 
+    /// Stretches before `end` with plays that an earlier run did not see, oldest first: a second look settles these. No
+    /// stretch is longer than a day.
+    pub(crate) fn unsettled(&self, end: i64) -> Vec<Stretch> {
+        let mut stretches: Vec<Stretch> = Vec::new();
+        for uts in self.ledger.unsettled(&self.run, end) {
+            let same_day = |stretch: &&mut Stretch| {
+                stretch.from.map(|from| from.div_euclid(DAY_S)) == Some(uts.div_euclid(DAY_S))
+            };
+            match stretches.last_mut().filter(same_day) {
+                Some(stretch) => stretch.to = uts,
+                None => stretches.push(Stretch {
+                    from: Some(uts),
+                    to: uts,
+                }),
+            }
+        }
+        stretches
+    }
+
     /// Makes what is seen from here on another look.
     pub(crate) fn begin_run(&mut self, run: String) {
         self.run = run;
+    }
+
+    /// Looks again when the user's parts last changed. What else is known stays as it was when the comparison was begun.
+    pub(crate) async fn look_for_quiet(&mut self) -> anyhow::Result<()> {
+        let files = self.environment.archive.list(&self.user.name).await?;
+        let is_part = |file: &DataFile| matches!(file.name.series, Series::Part(_));
+        for file in files.into_iter().filter(is_part) {
+            let known = self.files.iter_mut().find(|known| known.name == file.name);
+            match known {
+                Some(known) => known.modified_ms = file.modified_ms,
+                // Nothing of it is known: it counts for its date alone.
+                None => self.files.push(DataFile { length: 0, ..file }),
+            }
+        }
+        Ok(())
     }
 
     /// How long until the user's archive has been quiet for so long that it may be written to.

@@ -18,7 +18,7 @@ pub(crate) const PUT_BACK: [Duration; 3] = [
 
 /// An item that had to wait for the budget this often is at least a day old (each wait is longer than 20 s),
 /// and a tick has followed: it is dropped.
-pub(crate) const WAITS_MAX: u32 = 24 * 60 * 60 / 20;
+const WAITS_MAX: u32 = 24 * 60 * 60 / 20;
 
 /// What becomes of a work item.
 #[derive(Debug)]

@@ -25,6 +25,9 @@ use tokio::time::Instant;
 /// (<https://github.com/pylast/pylast/issues/175>), and a run may come a day late.
 const RECENT_S: i64 = 15 * 24 * 60 * 60;
 
+/// Second looks in one reconcile. After a deletion of very many plays the next runs do the rest.
+const SECOND_LOOKS_MAX: usize = 100;
+
 /// What a reconcile came to, and what it has written down.
 #[derive(Debug)]
 pub struct Ended {
@@ -40,24 +43,23 @@ pub struct Ended {
     pub missing: u64,
 }
 
-/// Does one reconcile, as far as it comes. `mark` is the run's mark if the message has none.
+/// Does one reconcile, as far as it comes. `run` is the mark of its run.
 ///
 /// An error is trouble with storage, or something that nobody foresaw: the message should be delivered again.
 pub async fn run(
     environment: &Environment,
     message: &ReconcileUser,
-    mark: &str,
+    run: &str,
     report: &Report<'_>,
 ) -> anyhow::Result<Ended> {
     let deadline = Instant::now() + FETCH_TIME_MAX;
     let user = environment.user(&message.user);
-    let run = message.run.clone().unwrap_or_else(|| mark.to_owned());
-    let comparison = Comparison::begin(environment, user, run.clone()).await?;
+    let comparison = Comparison::begin(environment, user, run.to_owned()).await?;
     // The clock is asked after the listing, whose answer may have corrected it.
     let now = environment.clock.now();
     let progress = Progress::new(ReconcileUser {
         to: Some(message.to.unwrap_or(now).min(now)),
-        run: Some(run),
+        run: Some(run.to_owned()),
         ..message.clone()
     });
     let mut recorded = Recorded::default();
@@ -137,7 +139,26 @@ impl Reconcile<'_> {
             }
             self.progress.next_step();
         }
+        if let Some(stopped) = self.settle(recent_from).await? {
+            return Ok(Some(stopped));
+        }
         self.older(recent_from, to).await
+    }
+
+    /// Looks a second time at older plays that an earlier run did not see: their stretch has its turn again only after a
+    /// month.
+    async fn settle(&mut self, recent_from: i64) -> anyhow::Result<Option<Stopped>> {
+        let unsettled = self.comparison.unsettled(recent_from);
+        for stretch in unsettled.into_iter().take(SECOND_LOOKS_MAX) {
+            // What is settled is no longer among them: that is all there is to remember.
+            let from = self.progress.message.from;
+            let stopped = self.look_at(stretch, &Seconds::default()).await?;
+            self.progress.message.from = from;
+            if stopped.is_some() {
+                return Ok(stopped);
+            }
+        }
+        Ok(None)
     }
 
     /// Counts the stretch of the day, and looks at what differs.
@@ -174,7 +195,7 @@ impl Reconcile<'_> {
             .comparison
             .narrow(self.fetcher, stretch, &seconds, self.page_size())
             .await;
-        for stretch in narrowed.differing {
+        for (stretch, _) in narrowed.differing {
             if let Some(stopped) = self.look_at(stretch, &seconds).await? {
                 return Ok(Some(stopped));
             }

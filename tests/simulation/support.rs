@@ -1,4 +1,4 @@
-//! The tools of the other test binary that the contract needs: Azurite, and an HTTP client for it.
+//! The tools of the other test binary that the contract needs: Azurite, how it is installed, and an HTTP client for it.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,5 +10,7 @@
 pub(crate) mod azurite;
 #[path = "../it/support/http.rs"]
 pub(crate) mod http;
+#[path = "../it/support/npm.rs"]
+pub(crate) mod npm;
 #[path = "../it/support/storage.rs"]
 pub(crate) mod storage;

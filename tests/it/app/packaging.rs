@@ -10,7 +10,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const FUNCTIONS: [&str; 2] = ["enqueue_users", "fetch_pages"];
+const FUNCTIONS: [&str; 4] = [
+    "enqueue_users",
+    "fetch_pages",
+    "reconcile_user",
+    "reconcile_users",
+];
 
 /// A copy of what the script works on, so that no test writes into the repository.
 fn copy_of_the_repository() -> TempDir {
@@ -66,15 +71,9 @@ fn files_below(folder: &Path) -> BTreeSet<String> {
 }
 
 fn expected_files() -> BTreeSet<String> {
-    BTreeSet::from(
-        [
-            "enqueue_users/function.json",
-            "fetch_pages/function.json",
-            "host.json",
-            "lastfm-archive",
-        ]
-        .map(str::to_owned),
-    )
+    let files = ["host.json", "lastfm-archive"].map(str::to_owned);
+    let functions = FUNCTIONS.map(|name| format!("{name}/function.json"));
+    files.into_iter().chain(functions).collect()
 }
 
 /// Names, modes and sizes in a zip, read by a program that is not ours.
@@ -181,24 +180,34 @@ fn read_json(path: &str) -> Value {
 
 #[test]
 fn the_triggers_are_bound_by_settings_and_as_bytes() {
-    let timer = read_json("function-triggers/enqueue_users/function.json");
-    let binding = &timer["bindings"][0];
-    assert_eq!(timer["bindings"].as_array().unwrap().len(), 1);
-    assert_eq!(binding["type"], "timerTrigger");
-    assert_eq!(binding["schedule"], "%SYNC_SCHEDULE%");
-    let retry =
-        json!({ "strategy": "fixedDelay", "maxRetryCount": 3, "delayInterval": "00:01:00" });
-    assert_eq!(timer["retry"], retry);
-    assert_ne!(binding["runOnStartup"], true);
-
-    let queue = read_json("function-triggers/fetch_pages/function.json");
-    let binding = &queue["bindings"][0];
-    assert_eq!(queue["bindings"].as_array().unwrap().len(), 1);
-    assert_eq!(binding["type"], "queueTrigger");
-    assert_eq!(binding["queueName"], "%WORK_QUEUE%");
-    assert_eq!(binding["dataType"], "binary");
-    assert_eq!(binding["connection"], "AzureWebJobsStorage");
-    assert_eq!(queue.get("retry"), None);
+    for (function, schedule) in [
+        ("enqueue_users", "%SYNC_SCHEDULE%"),
+        ("reconcile_users", "%RECONCILE_SCHEDULE%"),
+    ] {
+        let timer = read_json(&format!("function-triggers/{function}/function.json"));
+        let binding = &timer["bindings"][0];
+        assert_eq!(timer["bindings"].as_array().unwrap().len(), 1);
+        assert_eq!(binding["type"], "timerTrigger");
+        assert_eq!(binding["schedule"], schedule);
+        let retry =
+            json!({ "strategy": "fixedDelay", "maxRetryCount": 3, "delayInterval": "00:01:00" });
+        assert_eq!(timer["retry"], retry);
+        assert_ne!(binding["runOnStartup"], true);
+    }
+    for (function, queue_name) in [
+        ("fetch_pages", "%WORK_QUEUE%"),
+        ("reconcile_user", "%RECONCILE_QUEUE%"),
+    ] {
+        let queue = read_json(&format!("function-triggers/{function}/function.json"));
+        let binding = &queue["bindings"][0];
+        assert_eq!(queue["bindings"].as_array().unwrap().len(), 1);
+        assert_eq!(binding["type"], "queueTrigger");
+        assert_eq!(binding["name"], "item");
+        assert_eq!(binding["queueName"], queue_name);
+        assert_eq!(binding["dataType"], "binary");
+        assert_eq!(binding["connection"], "AzureWebJobsStorage");
+        assert_eq!(queue.get("retry"), None);
+    }
 }
 
 #[test]
@@ -231,6 +240,8 @@ fn the_example_settings_hold_no_key_and_every_name_that_the_triggers_need() {
     for name in [
         "SYNC_SCHEDULE",
         "WORK_QUEUE",
+        "RECONCILE_SCHEDULE",
+        "RECONCILE_QUEUE",
         "AzureWebJobsStorage",
         "LASTFM_API_KEY",
     ] {

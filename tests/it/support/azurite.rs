@@ -1,9 +1,7 @@
-//! Azurite, Microsoft's storage emulator: installed from the committed lock file into the target folder, run in memory.
+//! Azurite, Microsoft's storage emulator, run in memory.
 
-use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -11,16 +9,13 @@ use azure_core::credentials::Secret;
 use azure_core::hmac::hmac_sha256;
 use serde::Deserialize;
 
+use super::npm;
 use super::storage::{Container, Queue};
 
 /// The account that every Azurite has, and its published key.
 pub(crate) const ACCOUNT: &str = "devstoreaccount1";
 pub(crate) const ACCOUNT_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
-
-/// The oldest Node that runs the pinned Azurite.
-const NODE_MAJOR_MIN: u32 = 20;
-const NODE_MISSING: &str = "these tests run the Azurite storage emulator: install Node.js 20 or newer with npm (https://nodejs.org) and put both on the PATH";
 
 /// A running Azurite. It ends when this value or the test process does, however that happens: it watches its standard input.
 pub(crate) struct Azurite {
@@ -45,14 +40,12 @@ impl Azurite {
 
     /// An Azurite of one's own with further arguments, for example `--oauth basic --cert FILE --key FILE`.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let mut child = Command::new("node")
-            .arg(source_folder().join("azurite.mjs"))
+        let mut child = npm::script("azurite.mjs")
             .args(arguments)
-            .current_dir(installed())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect(NODE_MISSING);
+            .expect(npm::NODE_MISSING);
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
@@ -156,54 +149,4 @@ pub(crate) fn account_sas() -> String {
         .replace('/', "%2F")
         .replace('=', "%3D");
     format!("sv={VERSION}&ss=bq&srt=sco&sp=rwdlacup&se={EXPIRY}&spr=https,http&sig={signature}")
-}
-
-/// The folder with the committed package files.
-fn source_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/npm")
-}
-
-/// Installs Azurite below the target folder unless the same lock file was installed there before; gives the folder.
-fn installed() -> PathBuf {
-    check_node();
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .parent()
-        .unwrap()
-        .join("npm");
-    fs::create_dir_all(&folder).unwrap();
-    // Other test processes may want to install at the same moment. The lock goes with the file handle.
-    let lock = File::create(folder.join("install.lock")).unwrap();
-    lock.lock().unwrap();
-    let wanted = fs::read(source_folder().join("package-lock.json")).unwrap();
-    let stamp = folder.join("installed-package-lock.json");
-    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
-        return folder;
-    }
-    for name in ["package.json", "package-lock.json", ".npmrc"] {
-        fs::copy(source_folder().join(name), folder.join(name)).unwrap();
-    }
-    let output = Command::new("npm")
-        .arg("ci")
-        .current_dir(&folder)
-        .output()
-        .expect(NODE_MISSING);
-    assert!(
-        output.status.success(),
-        "`npm ci` in `{}` failed: {}",
-        folder.display(),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    fs::write(stamp, wanted).unwrap();
-    folder
-}
-
-/// Fails with one sentence when Node is missing or too old.
-fn check_node() {
-    let output = Command::new("node").arg("--version").output();
-    let major = output.ok().and_then(|output| {
-        let version = String::from_utf8(output.stdout).ok()?;
-        version.strip_prefix('v')?.split('.').next()?.parse().ok()
-    });
-    let major: u32 = major.expect(NODE_MISSING);
-    assert!(major >= NODE_MAJOR_MIN, "{NODE_MISSING}");
 }

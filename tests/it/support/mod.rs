@@ -11,6 +11,7 @@
 pub(crate) mod azurite;
 pub(crate) mod blob_checker;
 pub(crate) mod checker;
+pub(crate) mod duckdb;
 pub(crate) mod functions_host;
 pub(crate) mod gate;
 pub(crate) mod http;
@@ -20,6 +21,7 @@ pub(crate) mod leaks;
 pub(crate) mod local_world;
 pub(crate) mod lossy;
 pub(crate) mod moving;
+pub(crate) mod npm;
 pub(crate) mod package;
 pub(crate) mod program;
 pub(crate) mod proxy;

@@ -76,6 +76,8 @@ impl World {
             ("LASTFM_REQUESTS_PER_SECOND", "0".to_owned()),
             ("SYNC_SCHEDULE", "0 0 * * * *".to_owned()),
             ("WORK_QUEUE", unique_name("work")),
+            ("RECONCILE_SCHEDULE", "0 45 4 * * *".to_owned()),
+            ("RECONCILE_QUEUE", unique_name("reconciles")),
             ("ARCHIVE_CONTAINER", unique_name("scrobbles")),
             ("CONTROL_CONTAINER", unique_name("control")),
         ];
