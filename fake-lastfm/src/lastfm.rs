@@ -24,6 +24,8 @@ pub struct User {
     pub private: bool,
     /// When the account was made, in Unix seconds.
     pub registered_uts: i64,
+    /// Plays that the profile counts and that have no date: no page shows them.
+    pub undated: usize,
 }
 
 impl User {
@@ -70,6 +72,7 @@ impl LastFm {
             history,
             now_playing: None,
             private: false,
+            undated: 0,
         };
         let slot = self.users.entry(name.to_lowercase());
         slot.insert_entry(user).into_mut()
@@ -233,7 +236,7 @@ fn user_info(user: &User, config: &Config) -> Reply {
     out.push(b',');
     style.images("", &mut out);
     out.push(b',');
-    let playcount = i64::try_from(user.history.len()).unwrap_or(i64::MAX);
+    let playcount = i64::try_from(user.history.len() + user.undated).unwrap_or(i64::MAX);
     style.number("playcount", playcount, &mut out);
     out.extend_from_slice(b",\"registered\":{");
     style.number("unixtime", user.registered_uts, &mut out);

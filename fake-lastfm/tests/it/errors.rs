@@ -137,6 +137,20 @@ fn user_info_tells_the_playcount() {
 }
 
 #[test]
+fn plays_without_a_date_are_counted_by_the_profile_alone() {
+    let mut lastfm = alice([10, 20]);
+    lastfm.user_mut("alice").undated = 5;
+    let query = "method=user.getInfo&user=alice&api_key=k&format=json";
+    let body = json(&lastfm.answer(query, None, NOW_MS));
+    assert_eq!(body["user"]["playcount"], "7");
+    let body = json(&ask(&mut lastfm, "limit=1"));
+    assert_eq!(body["recenttracks"]["@attr"]["total"], "2");
+    lastfm.user_mut("alice").history.delete(0);
+    let body = json(&lastfm.answer(query, None, NOW_MS));
+    assert_eq!(body["user"]["playcount"], "6");
+}
+
+#[test]
 fn scripted_bodies_replace_the_true_one() {
     let mut lastfm = alice([10, 20]);
     let whole = ask(&mut lastfm, "").body;
