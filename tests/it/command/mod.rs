@@ -12,3 +12,4 @@ mod secrets_dir;
 mod settings;
 mod sync;
 mod trouble;
+mod verify;

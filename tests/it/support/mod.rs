@@ -12,6 +12,7 @@ pub(crate) mod azurite;
 pub(crate) mod blob_checker;
 pub(crate) mod checker;
 pub(crate) mod duckdb;
+pub(crate) mod everything;
 pub(crate) mod functions_host;
 pub(crate) mod gate;
 pub(crate) mod http;
