@@ -7,6 +7,7 @@ use crate::fetch_pages::BLOCK_BYTES_MAX;
 use crate::lastfm::LastFm;
 use crate::queue::WorkQueue;
 use crate::settings::{Settings, Target};
+use crate::status::Store;
 use crate::storage::{BlobClients, Connection};
 use crate::user::{User, UserName};
 use azure_core::http::HttpClient;
@@ -47,6 +48,8 @@ pub struct Environment {
     pub archive: Archive,
     /// The rate to Last.fm.
     pub budget: Budget,
+    /// What people want to know of each user.
+    pub status: Store,
     /// Largest block; lowered by tests only.
     pub block_bytes_max: usize,
     /// Set when the process is told to end.
@@ -64,12 +67,14 @@ impl Environment {
         stop: Stop,
     ) -> anyhow::Result<Self> {
         let rate = settings.requests_per_second;
-        let (archive, budget) = match &settings.target {
+        let (archive, budget, status) = match &settings.target {
             Target::Directory(directory) => {
                 let directory = Directory::open(Path::new(directory), access)?;
+                let status = Store::Directory(directory.root().to_owned());
                 (
                     Archive::Directory(directory),
                     Budget::in_memory(rate, clock.clone()),
+                    status,
                 )
             }
             Target::Azure {
@@ -80,7 +85,8 @@ impl Environment {
                 let blobs = AppendBlobs::new(&clients, &settings.archive_container);
                 let budget =
                     Budget::in_blob(rate, clock.clone(), &clients, &settings.control_container);
-                (Archive::Azure(Box::new(blobs)), budget)
+                let status = Store::azure(&clients, &settings.control_container);
+                (Archive::Azure(Box::new(blobs)), budget, status)
             }
         };
         Ok(Self {
@@ -88,6 +94,7 @@ impl Environment {
             clock,
             archive,
             budget,
+            status,
             block_bytes_max: BLOCK_BYTES_MAX,
             stop,
             http,

@@ -24,6 +24,7 @@ pub mod queue;
 pub mod reconcile_user;
 pub mod scrobble;
 pub mod settings;
+pub mod status;
 pub mod storage;
 pub mod triggers;
 pub mod user;

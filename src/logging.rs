@@ -70,6 +70,11 @@ pub fn say(line: &str) {
     let _ = AboveBars.write_all(format!("{line}\n").as_bytes());
 }
 
+/// A question on stderr; the answer comes on the same line.
+pub fn ask(question: &str) {
+    let _ = AboveBars.write_all(question.as_bytes());
+}
+
 /// One line of data on stdout.
 pub fn print(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");

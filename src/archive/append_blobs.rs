@@ -5,18 +5,18 @@
 //! into a refusal of what had landed.
 
 use super::{Appended, DataFile, DataName, Place};
-use crate::storage::{BlobClients, Failure, address_of, is_code, pause_after};
+use crate::storage::{BlobClients, Failure, Listed, address_of, blobs_below, is_code, pause_after};
 use crate::user::UserName;
 use anyhow::Context;
 use azure_storage_blob::models::{
     AppendBlobClientAppendBlockOptions, AppendBlobClientCreateOptions, BlobClientDownloadOptions,
-    BlobClientGetPropertiesResultHeaders, BlobContainerClientListBlobsOptions,
+    BlobClientGetPropertiesResultHeaders,
 };
-use azure_storage_blob::{BlobClient, BlobContainerClient};
+use azure_storage_blob::{BlobClient, BlobContainerClient, BlobServiceClient};
 use bytes::Bytes;
-use futures::TryStreamExt;
 use std::num::NonZero;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Attempts for one append, lost acknowledgements included. The pauses between them are about 8 s; an invocation's
@@ -29,9 +29,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// An archive in one container.
 pub struct AppendBlobs {
-    container: BlobContainerClient,
+    pub(super) container: BlobContainerClient,
     /// The same container through a client that never retries.
     once: BlobContainerClient,
+    pub(super) service: Arc<BlobServiceClient>,
 }
 
 impl std::fmt::Debug for AppendBlobs {
@@ -49,6 +50,7 @@ impl AppendBlobs {
         Self {
             container: clients.retrying.blob_container_client(container),
             once: clients.once.blob_container_client(container),
+            service: Arc::clone(&clients.retrying),
         }
     }
 
@@ -63,35 +65,15 @@ impl AppendBlobs {
         user: &UserName,
         prefix: String,
     ) -> anyhow::Result<Vec<DataFile>> {
-        let options = BlobContainerClientListBlobsOptions {
-            prefix: Some(prefix),
-            ..Default::default()
+        let blobs = blobs_below(&self.container, prefix).await?;
+        let file = |blob: Listed| {
+            Some(DataFile {
+                name: DataName::parse(user, &blob.name)?,
+                length: blob.length,
+                modified_ms: blob.modified_ms,
+            })
         };
-        let mut files = Vec::new();
-        let mut items = self.container.list_blobs(Some(options))?;
-        loop {
-            match items.try_next().await {
-                Ok(Some(blob)) => {
-                    let name = blob
-                        .name
-                        .as_deref()
-                        .and_then(|name| DataName::parse(user, name));
-                    let properties = blob.properties.unwrap_or_default();
-                    if let (Some(name), Some(length)) = (name, properties.content_length) {
-                        let modified = properties.last_modified;
-                        files.push(DataFile {
-                            name,
-                            length,
-                            modified_ms: modified.map(|moment| moment.unix_timestamp() * 1_000),
-                        });
-                    }
-                }
-                Ok(None) => return Ok(files),
-                // It is made with the first blob.
-                Err(error) if is_code(&error, "ContainerNotFound") => return Ok(Vec::new()),
-                Err(error) => return Err(error.into()),
-            }
-        }
+        Ok(blobs.into_iter().filter_map(file).collect())
     }
 
     pub(super) async fn read(&self, name: &DataName, range: Range<u64>) -> anyhow::Result<Bytes> {

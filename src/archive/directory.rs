@@ -59,6 +59,10 @@ impl Directory {
         &self.root
     }
 
+    pub(super) fn is_writable(&self) -> bool {
+        self.lock.is_some()
+    }
+
     pub(super) fn list(&self, user: &UserName) -> anyhow::Result<Vec<DataFile>> {
         let mut files = Vec::new();
         let prefix = DataName::prefix(user);
@@ -121,7 +125,7 @@ impl Directory {
     }
 
     pub(super) fn append(&self, place: &Place, block: &[u8]) -> anyhow::Result<Appended> {
-        anyhow::ensure!(self.lock.is_some(), "the directory was opened for reading");
+        anyhow::ensure!(self.is_writable(), "the directory was opened for reading");
         let path = self.path(&place.name);
         if place.position == 0 {
             self.create(&path)?;

@@ -5,7 +5,9 @@
 //! disagree.
 
 mod append_blobs;
+mod count;
 mod directory;
+mod forget;
 mod lines;
 mod names;
 #[cfg(test)]
@@ -13,7 +15,9 @@ mod properties;
 mod tail;
 
 pub use append_blobs::AppendBlobs;
+pub use count::count_lines;
 pub use directory::{Access, Directory};
+pub use forget::UserFile;
 pub use names::{DataName, Month, Series};
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -118,6 +118,11 @@ impl DataName {
         format!("removed/user={user}/")
     }
 
+    /// The folder of all files about removed plays, of all users.
+    pub(super) fn removed_folder() -> &'static str {
+        "removed"
+    }
+
     /// Reads a name below one of the user's prefixes; nothing for everything that is no file of this program.
     pub fn parse(user: &UserName, path: &str) -> Option<Self> {
         let (series, part) = match path.strip_prefix(&Self::removed_prefix(user)) {

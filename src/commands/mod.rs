@@ -1,6 +1,7 @@
 //! The command line: one file for each verb.
 
 mod enqueue;
+mod forget;
 mod progress;
 mod serve;
 mod status;
@@ -21,7 +22,7 @@ pub enum Exit {
     Input = 1,
     /// Trouble that another try may solve.
     Trouble = 2,
-    /// Done, but the archive and Last.fm disagree.
+    /// Done, but the archive and Last.fm disagree, or a user is stale.
     Disagreement = 3,
 }
 
@@ -47,7 +48,7 @@ Settings come from the environment; the README lists them. The most important on
   AzureWebJobsStorage  the storage account of the Functions host and the work queue
 
 Exit status: 0 done, 1 a wrong flag or setting, 2 trouble that another try may solve,
-3 done but the archive and Last.fm disagree.";
+3 done but the archive and Last.fm disagree, or a user is stale.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -59,8 +60,10 @@ enum Command {
     Verify(verify::Options),
     /// Put a work item for a user on the queue
     Enqueue(enqueue::Options),
-    /// Show what the archive holds
+    /// Show what the archive holds and how the last items went
     Status(status::Options),
+    /// Delete everything of a user
+    Forget(forget::Options),
 }
 
 /// Which archive a command works on.
@@ -110,9 +113,10 @@ pub fn run(
         match cli.command {
             Command::Serve => serve::run(lookup).await,
             Command::Sync(options) => sync::run(options, lookup).await,
-            Command::Verify(options) => verify::run(options, lookup).await,
+            Command::Verify(options) => Box::pin(verify::run(options, lookup)).await,
             Command::Enqueue(options) => enqueue::run(options, lookup).await,
             Command::Status(options) => status::run(options, lookup).await,
+            Command::Forget(options) => forget::run(options, lookup).await,
         }
     });
     result.unwrap_or_else(|error| complain(&error))

@@ -9,6 +9,7 @@ use crate::fetch_pages::{self, Counts, FetchPages, Outcome, Preview, Report};
 use crate::http;
 use crate::logging;
 use crate::settings::{Needs, Settings};
+use crate::status;
 use crate::user::UserName;
 use std::time::Duration;
 
@@ -187,6 +188,7 @@ async fn items(
         let (outcome, counts) = {
             let report = Report::watched_by(|counts| progress.watch(counts));
             let outcome = fetch_pages::run(environment, &item, false, &report).await;
+            status::record_item(environment, &item, &outcome, &report).await;
             (outcome, report.counts())
         };
         progress.item_done(&counts, matches!(outcome, Ok(Outcome::Continue(..))));

@@ -129,7 +129,7 @@ impl Comparison<'_> {
         if archive.append(&mut place, &bytes).await? == Landing::Stale {
             return Ok(Landing::Stale);
         }
-        report.append(block.plays, bytes.len());
+        report.append(block.plays, bytes.len(), block.newest);
         if matches!(place.name.series, Series::Part(_)) {
             self.tail.end = Some(End {
                 name: place.name.clone(),

@@ -19,7 +19,7 @@ pub use blocks::{BLOCK_BYTES_MAX, Block, Blocks};
 pub use message::{FetchPages, PAGE_SIZE_MAX, PAGES_MAX};
 pub use outcome::Outcome;
 pub use preview::{Preview, preview};
-pub use report::{Counts, Report};
+pub use report::{Counts, Report, Seen};
 
 use crate::archive::Tail;
 use crate::budget::Pacer;
@@ -51,6 +51,11 @@ pub async fn run(
     // The clock is asked after the listing, whose answer may have corrected it.
     let now = environment.clock.now();
     let tail = Tail::of_files(&environment.archive, &files, now).await?;
+    report.see(Seen {
+        at: now,
+        files,
+        newest: tail.standing.newest,
+    });
     let redelivered = redelivered || item.redelivered;
     if is_stale(item, &tail) && !redelivered {
         return Ok(Outcome::Stale);

@@ -1,5 +1,6 @@
 //! What one work item did, counted as it happens.
 
+use crate::archive::DataFile;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -20,6 +21,8 @@ pub struct Counts {
     pub appends: u32,
     /// Bytes that were appended.
     pub append_bytes: u64,
+    /// Second of the newest play that was appended.
+    pub newest: Option<i64>,
     /// Plays in the window by Last.fm's count, once it has answered; a few more than are new.
     pub plays_left: Option<u64>,
 }
@@ -36,6 +39,17 @@ impl Counts {
     }
 }
 
+/// The archive as an item found it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// When it was looked at, in seconds since 1970.
+    pub at: i64,
+    /// The user's files.
+    pub files: Vec<DataFile>,
+    /// Second of the newest play.
+    pub newest: Option<i64>,
+}
+
 /// Told after each change.
 type Watcher<'a> = Box<dyn Fn(&Counts) + Send + Sync + 'a>;
 
@@ -43,6 +57,7 @@ type Watcher<'a> = Box<dyn Fn(&Counts) + Send + Sync + 'a>;
 #[derive(Default)]
 pub struct Report<'a> {
     counts: Mutex<Counts>,
+    seen: Mutex<Option<Seen>>,
     watcher: Option<Watcher<'a>>,
 }
 
@@ -50,8 +65,8 @@ impl<'a> Report<'a> {
     /// A report that tells `watcher` of each change.
     pub fn watched_by(watcher: impl Fn(&Counts) + Send + Sync + 'a) -> Self {
         Self {
-            counts: Mutex::default(),
             watcher: Some(Box::new(watcher)),
+            ..Self::default()
         }
     }
 
@@ -61,6 +76,18 @@ impl<'a> Report<'a> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What the archive held before; nothing while it has not been read.
+    pub fn seen(&self) -> Option<Seen> {
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn see(&self, seen: Seen) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
     }
 
     pub(super) fn plays_left(&self, total: u64) {
@@ -82,11 +109,12 @@ impl<'a> Report<'a> {
         });
     }
 
-    pub(crate) fn append(&self, plays: usize, bytes: usize) {
+    pub(crate) fn append(&self, plays: usize, bytes: usize, newest: i64) {
         self.count(|counts| {
             counts.appends += 1;
             counts.plays += plays as u64;
             counts.append_bytes += bytes as u64;
+            counts.newest = Some(newest);
         });
     }
 

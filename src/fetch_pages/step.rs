@@ -70,7 +70,7 @@ impl Step<'_> {
             let mut target = self.place_of(&block, place);
             let bytes = Bytes::from(block.lines);
             match self.environment.archive.append(&mut target, &bytes).await? {
-                Landing::Landed => report.append(block.plays, bytes.len()),
+                Landing::Landed => report.append(block.plays, bytes.len(), block.newest),
                 // Whoever was first has planned on, and sends the continuation.
                 Landing::Stale => return Ok(Outcome::Stale),
             }

@@ -58,6 +58,11 @@ impl ReconcileUser {
         }
     }
 
+    /// Whether this can be the mark of a run.
+    pub fn is_mark(run: &str) -> bool {
+        (1..=RUN_LENGTH_MAX).contains(&run.len()) && run.is_ascii()
+    }
+
     /// Reads a message as any tool may have written it: plain JSON, or base64 of it. The error is the reason
     /// that the poison queue gets.
     pub fn parse(body: &[u8]) -> Result<Self, String> {
@@ -67,8 +72,7 @@ impl ReconcileUser {
         if wire.to.is_some_and(|second| second < 0) {
             return Err("`to` lies before 1970".to_owned());
         }
-        let is_mark = |run: &str| (1..=RUN_LENGTH_MAX).contains(&run.len()) && run.is_ascii();
-        if wire.run.as_deref().is_some_and(|run| !is_mark(run)) {
+        if wire.run.as_deref().is_some_and(|run| !Self::is_mark(run)) {
             return Err(format!(
                 "`run` must have 1 to {RUN_LENGTH_MAX} ASCII characters"
             ));

@@ -40,24 +40,23 @@ pub struct Ended {
     pub missing: u64,
 }
 
-/// Does one reconcile, as far as it comes. `mark` is the run's mark if the message has none.
+/// Does one reconcile, as far as it comes. `run` is the mark of its run.
 ///
 /// An error is trouble with storage, or something that nobody foresaw: the message should be delivered again.
 pub async fn run(
     environment: &Environment,
     message: &ReconcileUser,
-    mark: &str,
+    run: &str,
     report: &Report<'_>,
 ) -> anyhow::Result<Ended> {
     let deadline = Instant::now() + FETCH_TIME_MAX;
     let user = environment.user(&message.user);
-    let run = message.run.clone().unwrap_or_else(|| mark.to_owned());
-    let comparison = Comparison::begin(environment, user, run.clone()).await?;
+    let comparison = Comparison::begin(environment, user, run.to_owned()).await?;
     // The clock is asked after the listing, whose answer may have corrected it.
     let now = environment.clock.now();
     let progress = Progress::new(ReconcileUser {
         to: Some(message.to.unwrap_or(now).min(now)),
-        run: Some(run),
+        run: Some(run.to_owned()),
         ..message.clone()
     });
     let mut recorded = Recorded::default();

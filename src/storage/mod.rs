@@ -1,13 +1,17 @@
 //! Azure storage clients, made from a connection setting: the same code for the cloud and for Azurite.
 
+mod blobs;
 mod connection;
 mod identity;
 mod policies;
 mod refusal;
+mod retention;
 mod tokens;
 
+pub(crate) use blobs::{Listed, blobs_below, delete_blob};
 pub use connection::{Access, Connection};
 pub(crate) use refusal::{Service, explained};
+pub use retention::Retention;
 
 use crate::clock::Clock;
 use anyhow::Context;

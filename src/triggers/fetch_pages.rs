@@ -4,7 +4,8 @@ use super::App;
 use super::invocation::{Answer, Interrupted, Invocation};
 use super::milestone::{Milestone, milestone};
 use super::poison::set_aside;
-use crate::fetch_pages::{self, FetchPages, Outcome};
+use crate::fetch_pages::{self, FetchPages, Outcome, Report};
+use crate::status;
 use std::time::Duration;
 
 pub(super) async fn run(
@@ -23,11 +24,9 @@ pub(super) async fn run(
     };
     let _ = milestone.user.set(item.user.clone());
     let report = &milestone.report;
-    let outcome = fetch_pages::run(&app.environment, &item, dequeue_count > 1, report).await?;
-    let next = next_message(&outcome);
-    if let Some((next, delay)) = next {
-        app.queue.send(next, delay).await?;
-    }
+    let result = work(app, &item, dequeue_count > 1, report).await;
+    status::record_item(&app.environment, &item, &result, report).await;
+    let outcome = result?;
     if matches!(outcome, Outcome::Interrupted) {
         return Err(Interrupted.into());
     }
@@ -38,6 +37,20 @@ pub(super) async fn run(
         report.counts().plays,
         in_words(&outcome)
     )))
+}
+
+/// Does the item, and puts on the queue what comes after it.
+async fn work(
+    app: &App,
+    item: &FetchPages,
+    redelivered: bool,
+    report: &Report<'_>,
+) -> anyhow::Result<Outcome> {
+    let outcome = fetch_pages::run(&app.environment, item, redelivered, report).await?;
+    if let Some((next, delay)) = next_message(&outcome) {
+        app.queue.send(next, delay).await?;
+    }
+    Ok(outcome)
 }
 
 /// What goes on the queue, and when it becomes visible.

@@ -5,6 +5,7 @@ use super::invocation::{Answer, Interrupted, Invocation};
 use super::milestone::{Milestone, milestone};
 use super::poison::set_aside;
 use crate::reconcile_user::{self, Ended, Outcome, ReconcileUser};
+use crate::status::{self, ReconcileStep};
 use std::time::Duration;
 
 pub(super) async fn run(
@@ -24,13 +25,27 @@ pub(super) async fn run(
     // One message is one run, however often it is delivered.
     let mark = invocation
         .message_id()
+        .filter(|id| ReconcileUser::is_mark(id))
         .unwrap_or_else(|| app.environment.clock.now_ms().to_string());
-    let ended = reconcile_user::run(&app.environment, &message, &mark, &milestone.report).await?;
-    match &ended.outcome {
-        Outcome::Continue(next) => app.reconciles.send(next, Duration::ZERO).await?,
-        Outcome::PutBack(next, delay, _) => app.reconciles.send(next, *delay).await?,
-        Outcome::Interrupted => return Err(Interrupted.into()),
-        Outcome::Done | Outcome::GaveUp(_) | Outcome::Refused { .. } => {}
+    let run = message.run.as_deref().unwrap_or(&mark);
+    let ended = work(app, &message, run, milestone).await;
+    let (result, ended) = match ended {
+        Ok(ended) => (result(&ended.outcome), Ok(ended)),
+        Err(error) => (format!("failed: {error:#}"), Err(error)),
+    };
+    let done = ended.as_ref().ok();
+    let step = ReconcileStep {
+        run,
+        result: &result,
+        late: done.map_or(0, |ended| ended.late),
+        removed: done.map_or(0, |ended| ended.removed),
+        returned: done.map_or(0, |ended| ended.returned),
+        missing: done.map_or(0, |ended| ended.missing),
+    };
+    status::record_reconcile(&app.environment, &message.user, &step).await;
+    let ended = ended?;
+    if matches!(ended.outcome, Outcome::Interrupted) {
+        return Err(Interrupted.into());
     }
     log(milestone, &ended);
     Ok(Answer(format!(
@@ -43,6 +58,22 @@ pub(super) async fn run(
     )))
 }
 
+/// Does the reconcile, and puts on the queue what comes after it.
+async fn work(
+    app: &App,
+    message: &ReconcileUser,
+    run: &str,
+    milestone: &Milestone,
+) -> anyhow::Result<Ended> {
+    let ended = reconcile_user::run(&app.environment, message, run, &milestone.report).await?;
+    match &ended.outcome {
+        Outcome::Continue(next) => app.reconciles.send(next, Duration::ZERO).await?,
+        Outcome::PutBack(next, delay, _) => app.reconciles.send(next, *delay).await?,
+        Outcome::Done | Outcome::GaveUp(_) | Outcome::Refused { .. } | Outcome::Interrupted => {}
+    }
+    Ok(ended)
+}
+
 fn in_words(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Done => "compared",
@@ -51,6 +82,17 @@ fn in_words(outcome: &Outcome) -> &'static str {
         Outcome::GaveUp(_) => "given up until the next run",
         Outcome::Refused { .. } => "refused",
         Outcome::Interrupted => "interrupted",
+    }
+}
+
+/// For the status document: the words, and why.
+fn result(outcome: &Outcome) -> String {
+    let words = in_words(outcome);
+    match outcome {
+        Outcome::PutBack(_, _, reason)
+        | Outcome::GaveUp(reason)
+        | Outcome::Refused { reason, .. } => format!("{words}: {reason}"),
+        Outcome::Done | Outcome::Continue(_) | Outcome::Interrupted => words.to_owned(),
     }
 }
 

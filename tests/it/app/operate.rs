@@ -7,9 +7,13 @@ use fake_lastfm::Fault;
 use serde_json::{Value, json};
 
 use crate::support::azurite::ACCOUNT_KEY;
+use crate::support::functions_host::Tick;
 use crate::support::gate::Gate;
 use crate::support::kql;
-use crate::support::world::{World, WorldBuilder, history, lastfm_with, log_lines_at, now_ms, rj};
+use crate::support::proxy::Proxy;
+use crate::support::world::{
+    DELIVERIES_MAX, World, WorldBuilder, history, lastfm_with, log_lines_at, now_ms, rj,
+};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -107,6 +111,41 @@ impl World {
         let run = self.host.admin_run("fetch_pages", message).await;
         run.expect_success();
     }
+
+    async fn reconcile(&self, message: &str) {
+        let message = message.as_bytes();
+        let run = self.host.invoke_queue_bytes("reconcile_user", message, 1);
+        run.await.expect_success();
+    }
+}
+
+async fn of_reconciles() -> Vec<String> {
+    // To the program it is ten minutes later than to its blobs, so that what it has just archived counts as left alone.
+    let blobs = Proxy::of_blobs().await;
+    blobs.date_runs_ahead(600);
+    let storage = Proxy::connection_string(Some(&blobs), None);
+    let at_rest = rj(40).set("ARCHIVE_STORAGE", storage).start().await;
+    at_rest.tick().await;
+    let timer = at_rest.host.fire_timer("reconcile_users", Tick::Scheduled);
+    timer.await.expect_success();
+    let summary = at_rest.host.pump_until_idle(DELIVERIES_MAX).await;
+    summary.expect_drained();
+    at_rest.reconcile("no reconcile").await;
+    at_rest
+        .lastfm
+        .with(|lastfm| lastfm.config.accepted_keys = Some(vec!["another".to_owned()]));
+    at_rest.reconcile(r#"{"user":"rj"}"#).await;
+    let mut lines = lines(&at_rest);
+
+    let just_written = rj(10).start().await;
+    just_written.tick().await;
+    just_written.reconcile(r#"{"user":"rj"}"#).await;
+    // A run of long ago has been followed by others.
+    just_written
+        .reconcile(r#"{"user":"rj","to":1600000000}"#)
+        .await;
+    lines.extend(self::lines(&just_written));
+    lines
 }
 
 async fn of_failures() -> Vec<String> {
@@ -151,15 +190,16 @@ async fn of_an_unresolved_key() -> Vec<String> {
 
 /// Every line that the page and the queries know of.
 async fn every_line() -> Vec<String> {
-    let (day, refusals, trouble, failures, end, key) = tokio::join!(
+    let (day, refusals, trouble, reconciles, failures, end, key) = tokio::join!(
         of_a_good_day(),
         of_refusals(),
         of_trouble(),
+        of_reconciles(),
         of_failures(),
         of_an_end(),
         of_an_unresolved_key()
     );
-    [day, refusals, trouble, failures, end, key].concat()
+    [day, refusals, trouble, reconciles, failures, end, key].concat()
 }
 
 /// The rows of the page's table with this head, each a list of its cells.
@@ -203,7 +243,7 @@ async fn every_query_and_every_table_of_the_operators_page_fits_the_real_output(
         .collect();
     let page = page();
     let ends = table(&page, "| line | level | what it means |");
-    assert!(ends.len() >= 8);
+    assert!(ends.len() >= 13);
     for row in &ends {
         let message = in_back_quotes(&row[0]).next().unwrap();
         let has = |line: &Value| line["message"] == message && line["level"] == row[1].as_str();

@@ -12,6 +12,7 @@ fn help_and_version_go_to_stdout() {
         &["--help"][..],
         &["sync", "--help"],
         &["status", "--help"],
+        &["forget", "--help"],
         &["enqueue", "--help"],
         &["serve", "--help"],
     ] {
@@ -29,6 +30,7 @@ fn help_and_version_go_to_stdout() {
         "sync",
         "enqueue",
         "status",
+        "forget",
         "LASTFM_API_KEY",
         "--archive",
     ] {
@@ -55,6 +57,12 @@ fn wrong_arguments_are_the_callers_input() {
         &["--frobnicate"],
         &["sync", "--frobnicate"],
         &["status", "--frobnicate"],
+        &["forget"],
+        &["forget", "alice", "bob"],
+        &["forget", "alice", "--force"],
+        &["forget", "al ice", "--yes"],
+        &["forget", "..", "--yes"],
+        &["forget", "", "--yes"],
         &["sync", "al ice"],
         &["sync", ""],
         &["sync", "alice/../bob"],

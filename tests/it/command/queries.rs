@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
+use std::process::Command;
 
 use fake_lastfm::Play;
 use jsonschema::Validator;
@@ -15,14 +16,20 @@ use crate::support::local_world::{DAY, World, made_up, plain, play};
 /// When, by whom, what; in that order.
 type Plays = Vec<(i64, String, String)>;
 
-/// The README's queries, in their order; the first one makes the views.
-fn queries() -> Vec<String> {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let readme = fs::read_to_string(readme).unwrap();
-    let blocks = readme.split("```sql\n").skip(1);
+/// The blocks of a page that are written in this language.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    let page = fs::read_to_string(page).unwrap();
+    let begin = format!("```{language}\n");
+    let blocks = page.split(&begin).skip(1);
     blocks
         .map(|block| block.split("```").next().unwrap().to_owned())
         .collect()
+}
+
+/// The README's queries, in their order; the first one makes the views.
+fn queries() -> Vec<String> {
+    blocks("README.md", "sql")
 }
 
 fn sorted(plays: impl IntoIterator<Item = (i64, String, String)>) -> Plays {
@@ -135,9 +142,8 @@ fn the_readme_s_queries_read_every_file_that_there_may_be() {
         &removed.join("part-1.ndjson"),
         &[event(three, "removed", &day(3))],
     );
-    let missing = json!({
-        "username": "alice", "id": four["id"], "uts": four["uts"], "event": "missing", "noticed_at": day(3), "run": "mark",
-    });
+    let mut missing = event(four, "missing", &day(3));
+    missing["run"] = "mark".into();
     append(&removed.join("missing-0.ndjson"), &[missing]);
     assert_eq!(
         removed_lines(&world, "part-", "removed.schema.json").len(),
@@ -242,4 +248,50 @@ fn the_readme_s_queries_tell_everything_ever_scrobbled_from_what_lastfm_shows_to
     assert_eq!(lines[2]["track"], removed.track);
     let bob = known(&world.truth("bob"));
     assert_eq!(shown(&world, "today", "bob"), bob);
+}
+
+/// What a line of shell prints in the directory around the archive.
+#[track_caller]
+fn shell(world: &World, script: &str) -> String {
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(world.outside())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}: {stderr}");
+    assert_eq!(stderr, "", "{script}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_commands_that_check_an_archive_by_hand_work_on_one_with_a_late_and_a_removed_play() {
+    let page = blocks("docs/guarantees.md", "sh");
+    let [_verify, in_order, twice, how_many, events, id] = &page[..] else {
+        panic!("the page has other commands than the test knows")
+    };
+    let world = World::of_users(&[("rj", made_up(64, 300))]);
+    world.sync_well(&[]);
+    assert_eq!(shell(&world, in_order), "in order\n");
+    assert_eq!(shell(&world, twice), "");
+    assert_eq!(shell(&world, how_many).trim(), "300");
+    assert_eq!(shell(&world, events), "nothing was removed\n");
+
+    let low = Play::new(1_714_560_000, "Low", "Words");
+    world.server.with(|lastfm| {
+        let history = &mut lastfm.user_mut("rj").history;
+        history.delete(100);
+        history.add(play(DAY, "Late"));
+        history.add(low);
+    });
+    repair(&world);
+    assert_eq!(shell(&world, in_order), "in order\n");
+    assert_eq!(shell(&world, twice), "");
+    assert_eq!(shell(&world, how_many).trim(), "302");
+    assert_eq!(shell(&world, events).lines().count(), 1);
+    let newest = world
+        .archive()
+        .join("user=rj/year=2024/month=05/part-0.ndjson");
+    let newest: Value = serde_json::from_str(&fs::read_to_string(newest).unwrap()).unwrap();
+    assert_eq!(newest["id"], shell(&world, id).trim());
 }

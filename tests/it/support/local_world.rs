@@ -152,11 +152,17 @@ impl World {
         self.lines("alice").assert_prefix(&self.truth("alice"))
     }
 
-    /// Every file below the archive with its bytes, to see that nothing has changed.
+    /// The status document of a user.
+    pub(crate) fn document(&self, user: &str) -> PathBuf {
+        self.archive().join(format!("status/{user}.json"))
+    }
+
+    /// Every file below the archive with its bytes, to see that nothing has changed. Status documents are no part of it.
     pub(crate) fn snapshot(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let documents = self.archive().join("status");
         let mut files: Vec<_> = checker::files_below(&self.archive())
             .into_iter()
-            .filter(|file| file.file_name().unwrap() != ".lock")
+            .filter(|file| file.file_name().unwrap() != ".lock" && !file.starts_with(&documents))
             .map(|file| (file.clone(), fs::read(&file).unwrap()))
             .collect();
         files.sort();

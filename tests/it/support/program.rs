@@ -1,7 +1,7 @@
 //! The program as a child process: settings by the environment only, output read as it comes, every wait bounded.
 
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -18,7 +18,7 @@ pub(crate) const KEY: &str = "5ec4e7ca11ab1e5ec4e7ca11ab1e0042";
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A program about to start, in an environment of its own.
-pub(crate) struct Program(Command);
+pub(crate) struct Program(Command, Option<String>);
 
 impl Program {
     /// The binary under test with these arguments and no variable at all but `PATH`.
@@ -26,7 +26,13 @@ impl Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lastfm-archive"));
         command.args(arguments).env_clear();
         command.env("PATH", "/usr/bin:/bin").current_dir("/");
-        Self(command)
+        Self(command, None)
+    }
+
+    /// What somebody types; without it there is nobody.
+    pub(crate) fn typing(mut self, text: &str) -> Self {
+        self.1 = Some(text.to_owned());
+        self
     }
 
     pub(crate) fn set(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
@@ -57,11 +63,15 @@ impl Program {
     pub(crate) fn start(mut self) -> Running {
         let mut child = self
             .0
-            .stdin(Stdio::null())
+            .stdin(self.1.as_ref().map_or_else(Stdio::null, |_| Stdio::piped()))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        if let Some(text) = self.1 {
+            // Who has ended already does not read it, which the caller sees.
+            let _ = child.stdin.take().unwrap().write_all(text.as_bytes());
+        }
         let stdout = Output::of(child.stdout.take().unwrap());
         let stderr = Output::of(child.stderr.take().unwrap());
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
@@ -105,6 +115,15 @@ impl Running {
             seen.contains(text),
             "stderr did not say `{text}` within {patience:?}, only:\n{seen}"
         );
+    }
+
+    /// Blocks until stdout holds this text so often.
+    #[track_caller]
+    pub(crate) fn wait_for_stdout(&self, text: &str, times: usize) {
+        let seen = self
+            .stdout
+            .wait_until(PATIENCE, |said| said.matches(text).count() >= times);
+        assert!(seen.matches(text).count() >= times, "{seen}");
     }
 
     /// Blocks until stderr holds this text or the program has ended; one of them must come in time.
@@ -248,7 +267,12 @@ impl Output {
 
     /// Everything so far, once it holds `text`, nothing more will come, or the patience is at its end.
     fn wait_for(&self, text: &str, patience: Duration) -> String {
-        let lacks = |said: &mut Said| !said.closed && !said.text().contains(text);
+        self.wait_until(patience, |said| said.contains(text))
+    }
+
+    /// The same for any condition.
+    fn wait_until(&self, patience: Duration, is_enough: impl Fn(&str) -> bool) -> String {
+        let lacks = |said: &mut Said| !said.closed && !is_enough(&said.text());
         let said = self.text.0.lock().unwrap();
         let (said, _) = self
             .text
