@@ -119,21 +119,21 @@ fn a_line_that_is_none_stops_its_user_and_names_the_file() {
             "0".repeat(32)
         ),
     ];
-    for line in no_lines {
-        for name in [
-            "user=alice/year=2020/month=01/part-0.ndjson",
-            "user=alice/year=2020/month=01/late-0.ndjson",
-            "removed/user=alice/part-0.ndjson",
-            "removed/user=alice/missing-0.ndjson",
-        ] {
+    let world = repaired();
+    for name in [
+        "user=alice/year=2020/month=01/part-0.ndjson",
+        "user=alice/year=2020/month=01/late-0.ndjson",
+        "removed/user=alice/part-0.ndjson",
+        "removed/user=alice/missing-0.ndjson",
+    ] {
+        let file = world.archive().join(name);
+        let text = fs::read_to_string(&file).unwrap();
+        let (first, rest) = text.split_at(text.find('\n').unwrap() + 1);
+        for line in &no_lines {
             // In the middle of the file, where no crash can have left it.
-            let world = repaired();
-            let file = world.archive().join(name);
-            let text = fs::read_to_string(&file).unwrap();
-            let (first, rest) = text.split_at(text.find('\n').unwrap() + 1);
             fs::write(&file, format!("{first}{line}{rest}")).unwrap();
             let damaged = world.snapshot();
-            for how in [&[][..], &["--deep"], &["--repair"]] {
+            for how in [&["--deep"][..], &["--repair"]] {
                 let ran = world.program(&[&["verify"], how].concat()).run();
                 let context = format!("{line:?} in {name} {how:?}: {ran:?}");
                 assert_eq!(ran.code(), 2, "{context}");
@@ -141,9 +141,9 @@ fn a_line_that_is_none_stops_its_user_and_names_the_file() {
                 assert_eq!(ran.errors(), 1, "{context}");
                 assert!(world.snapshot() == damaged, "{context}");
             }
-            fs::write(&file, text).unwrap();
-            verify(&world, &[], 0);
         }
+        fs::write(&file, text).unwrap();
+        verify(&world, &[], 0);
     }
 }
 

@@ -41,8 +41,9 @@ fn an_archive_that_is_behind_is_told_to_sync() {
 fn an_archive_that_is_behind_and_lacks_plays_is_repaired_in_one_run() {
     let world = archived(daily(40, |_| true));
     world.change(|history| {
-        history.add_all([play(45 * DAY, "new"), play(20 * DAY, "late")]);
-        history.delete(100);
+        history.add_all([play(45 * DAY, "new"), play(35 * DAY, "late")]);
+        // In another month: in one month they cancel.
+        history.delete(5);
     });
     let verdict = verify(&world, &[], 3);
     let expected = Found {
