@@ -24,6 +24,8 @@ mod panics;
 mod pauses;
 mod pipeline;
 mod process;
+mod reconcile;
+mod reconcile_trouble;
 mod shrinking;
 mod startup;
 mod static_build;

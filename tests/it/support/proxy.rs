@@ -8,8 +8,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use jiff::SignedDuration;
 use jiff::fmt::rfc2822;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -76,6 +76,8 @@ struct Shared {
     ahead_s: AtomicI64,
     /// The same, with a budget blob that is seen from there.
     budget_ahead_s: AtomicI64,
+    /// How much older blobs look than they are, in seconds.
+    older_s: AtomicI64,
 }
 
 /// A running proxy for one of Azurite's services; it lives as long as the test's runtime.
@@ -138,6 +140,7 @@ impl Proxy {
             rules: Mutex::default(),
             ahead_s: AtomicI64::new(0),
             budget_ahead_s: AtomicI64::new(0),
+            older_s: AtomicI64::new(0),
         });
         let router = Router::new()
             .fallback(forward)
@@ -198,6 +201,11 @@ impl Proxy {
         self.shared.budget_ahead_s.store(seconds, Ordering::SeqCst);
     }
 
+    /// From now on every listing says that blobs were last changed so many seconds before they were.
+    pub(crate) fn blobs_look_older(&self, seconds: i64) {
+        self.shared.older_s.store(seconds, Ordering::SeqCst);
+    }
+
     /// Everything that came by so far.
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.shared.calls.borrow().clone()
@@ -251,6 +259,28 @@ impl Shared {
         Bytes::from(budget.to_string())
     }
 
+    /// A listing in which blobs are older. Every date has the same length, so the body keeps its own.
+    fn aged(&self, body: Bytes, query: &str) -> Bytes {
+        const ELEMENT: &str = "<Last-Modified>";
+        let seconds = self.older_s.load(Ordering::SeqCst);
+        if seconds == 0 || !query.contains("comp=list") {
+            return body;
+        }
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        let mut pieces = text.split(ELEMENT);
+        let mut aged = pieces.next().unwrap().to_owned();
+        for piece in pieces {
+            let (date, rest) = piece.split_once('<').unwrap();
+            let time = rfc2822::DateTimeParser::new().parse_timestamp(date);
+            let time = time.unwrap() - SignedDuration::from_secs(seconds);
+            aged.push_str(ELEMENT);
+            aged.push_str(&http_date(time));
+            aged.push('<');
+            aged.push_str(rest);
+        }
+        Bytes::from(aged)
+    }
+
     fn move_date(&self, headers: &mut HeaderMap) {
         let seconds = self.ahead_s.load(Ordering::SeqCst);
         let Some(date) = headers.get_mut("date") else {
@@ -258,9 +288,12 @@ impl Shared {
         };
         let time = rfc2822::DateTimeParser::new().parse_timestamp(date.to_str().unwrap());
         let time = time.unwrap() + SignedDuration::from_secs(seconds);
-        let text = time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-        *date = text.parse().unwrap();
+        *date = http_date(time).parse().unwrap();
     }
+}
+
+fn http_date(time: Timestamp) -> String {
+    time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 impl Gate {
@@ -364,6 +397,7 @@ async fn forward(
     headers.remove("connection");
     shared.move_date(&mut headers);
     let body = shared.moved(answer.bytes().await.unwrap(), path, 1);
+    let body = shared.aged(body, &query);
     (status, headers, Body::from(body)).into_response()
 }
 
