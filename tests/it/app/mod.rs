@@ -25,7 +25,6 @@ mod pauses;
 mod pipeline;
 mod process;
 mod reconcile;
-mod reconcile_trouble;
 mod shrinking;
 mod startup;
 mod static_build;

@@ -19,6 +19,7 @@ pub(crate) mod http;
 pub(crate) mod identity;
 pub(crate) mod kql;
 pub(crate) mod leaks;
+pub(crate) mod listing;
 pub(crate) mod local_world;
 pub(crate) mod lossy;
 pub(crate) mod moving;

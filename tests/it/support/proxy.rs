@@ -8,13 +8,14 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use jiff::SignedDuration;
 use jiff::fmt::rfc2822;
-use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::azurite::{ACCOUNT, Azurite, connection_string};
+use super::listing;
 use super::tls::TlsListener;
 use super::world::read_message;
 
@@ -259,28 +260,6 @@ impl Shared {
         Bytes::from(budget.to_string())
     }
 
-    /// A listing in which blobs are older. Every date has the same length, so the body keeps its own.
-    fn aged(&self, body: Bytes, query: &str) -> Bytes {
-        const ELEMENT: &str = "<Last-Modified>";
-        let seconds = self.older_s.load(Ordering::SeqCst);
-        if seconds == 0 || !query.contains("comp=list") {
-            return body;
-        }
-        let text = String::from_utf8(body.to_vec()).unwrap();
-        let mut pieces = text.split(ELEMENT);
-        let mut aged = pieces.next().unwrap().to_owned();
-        for piece in pieces {
-            let (date, rest) = piece.split_once('<').unwrap();
-            let time = rfc2822::DateTimeParser::new().parse_timestamp(date);
-            let time = time.unwrap() - SignedDuration::from_secs(seconds);
-            aged.push_str(ELEMENT);
-            aged.push_str(&http_date(time));
-            aged.push('<');
-            aged.push_str(rest);
-        }
-        Bytes::from(aged)
-    }
-
     fn move_date(&self, headers: &mut HeaderMap) {
         let seconds = self.ahead_s.load(Ordering::SeqCst);
         let Some(date) = headers.get_mut("date") else {
@@ -288,12 +267,8 @@ impl Shared {
         };
         let time = rfc2822::DateTimeParser::new().parse_timestamp(date.to_str().unwrap());
         let time = time.unwrap() + SignedDuration::from_secs(seconds);
-        *date = http_date(time).parse().unwrap();
+        *date = listing::http_date(time).parse().unwrap();
     }
-}
-
-fn http_date(time: Timestamp) -> String {
-    time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 impl Gate {
@@ -397,7 +372,7 @@ async fn forward(
     headers.remove("connection");
     shared.move_date(&mut headers);
     let body = shared.moved(answer.bytes().await.unwrap(), path, 1);
-    let body = shared.aged(body, &query);
+    let body = listing::aged(body, &query, shared.older_s.load(Ordering::SeqCst));
     (status, headers, Body::from(body)).into_response()
 }
 

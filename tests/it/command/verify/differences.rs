@@ -171,7 +171,7 @@ fn three_changes(world: &World) {
     world.change(|history| {
         history.delete(20);
         history.add(play(35 * DAY + 77, "late"));
-        history.edit(200, |play| play.track = "edited".to_owned());
+        history.edit(200, |play| play.track.push_str(" (edited)"));
     });
 }
 

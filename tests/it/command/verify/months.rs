@@ -130,7 +130,7 @@ fn a_month_whose_file_is_lost_is_brought_back_as_late_plays() {
         let lost = 120 * 3 - world.lines("alice").len();
         assert!(lost > 80);
         let verdict = verify(&world, &[], 3);
-        assert_eq!(found(&verdict).missing as usize, lost, "{verdict}");
+        assert_eq!(found(&verdict).missing, lost as u64, "{verdict}");
         repair(&world, &[]);
         assert_eq!(world.everything("alice").late.len(), lost);
         assert!(

@@ -209,7 +209,7 @@ fn what_is_no_moment_is_the_callers_input() {
         "99999999999999999999",
     ] {
         // A year alone is a whole number of seconds, and short.
-        let code = if bad == "2020" { 0 } else { 1 };
+        let code = i32::from(bad != "2020");
         for flag in ["--from", "--to"] {
             let ran = world.program(&["verify", flag, bad]).run().expect(code);
             let said = ran.stdout.is_empty() && ran.stderr.contains(flag);

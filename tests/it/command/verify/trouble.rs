@@ -63,7 +63,7 @@ fn world() -> World {
     world.change(|history| {
         history.add(play(40 * DAY, "late"));
         history.delete(10);
-        history.edit(200, |play| play.track = "edited".to_owned());
+        history.edit(200, |play| play.track.push_str(" (edited)"));
     });
     world
 }

@@ -1,133 +1,15 @@
-//! The reconcile: its timer, its queue and what it writes, on real components; and `verify` on the same archive.
-//!
-//! Nothing may be written while a part of the user has changed within three minutes, by the service's own clock. A proxy before
-//! the blob service tells older dates in every listing, so that no scene has to wait: the program's own clock and the rule
-//! stay as they are.
+//! What runs write down, and when.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use azure_core::base64;
 use fake_lastfm::Play;
-use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::{AtRest, DAY, HOUR, index_of, last_line, written};
 use crate::support::azurite::unique_name;
-use crate::support::everything::Everything;
 use crate::support::functions_host::Tick;
-use crate::support::program::Program;
-use crate::support::proxy::Proxy;
-use crate::support::world::{
-    DELIVERIES_MAX, World, WorldBuilder, lastfm_with, log_lines, now_ms, read_message,
-};
-
-const HOUR: i64 = 3_600;
-const DAY: i64 = 86_400;
-
-/// A world whose archive has been at rest for an hour, as the program sees it.
-pub(super) struct AtRest {
-    pub(super) world: World,
-    pub(super) blobs: Proxy,
-    /// Now, at the beginning.
-    pub(super) now: i64,
-}
-
-/// One play an hour for 60 days, up to two hours ago, all of them different.
-pub(super) fn hourly(now: i64) -> Vec<Play> {
-    let plays = 60 * 24;
-    let newest = now - 2 * HOUR;
-    let play = |number: i64| {
-        let uts = newest - (plays - 1 - number) * HOUR;
-        Play::new(uts, "Artist", &format!("Track {number}"))
-    };
-    (0..plays).map(play).collect()
-}
-
-impl AtRest {
-    /// `rj` with an hourly history that is archived.
-    pub(super) async fn start() -> Self {
-        Self::behind(None, &[]).await
-    }
-
-    /// The same with these settings, and the queues perhaps behind a proxy.
-    pub(super) async fn behind(queues: Option<&Proxy>, settings: &[(&str, &str)]) -> Self {
-        let blobs = Proxy::of_blobs().await;
-        let now = now_ms() / 1_000;
-        let builder = World::of(lastfm_with(&[("rj", hourly(now))]));
-        let storage = Proxy::connection_string(Some(&blobs), queues);
-        let builder = builder.set("AzureWebJobsStorage", storage);
-        let set = |builder: WorldBuilder, (name, value): &(&str, &str)| builder.set(name, *value);
-        let world = settings.iter().fold(builder, set).start().await;
-        world.tick().await;
-        world.expect_archived("rj").await;
-        blobs.blobs_look_older(HOUR);
-        Self { world, blobs, now }
-    }
-
-    pub(super) fn change(&self, change: impl FnOnce(&mut fake_lastfm::History)) {
-        let lastfm = &self.world.lastfm;
-        lastfm.with(|lastfm| change(&mut lastfm.user_mut("rj").history));
-    }
-
-    pub(super) async fn everything(&self) -> Everything {
-        self.world.everything("rj").await
-    }
-
-    /// One run that begins at `to`; its line in the log.
-    pub(super) async fn run(&self, to: i64, mark: &str) -> Value {
-        let message = json!({ "user": "rj", "to": to, "run": mark });
-        self.deliver(&message.to_string()).await
-    }
-
-    /// One delivery of this message; its line in the log.
-    pub(super) async fn deliver(&self, message: &str) -> Value {
-        let host = &self.world.host;
-        let invocation = host.invoke_queue_bytes("reconcile_user", message.as_bytes(), 1);
-        invocation.await.expect_success();
-        last_line(&self.world)
-    }
-
-    /// Twenty-nine runs, a day apart: each stretch of the history is counted.
-    async fn all_stretches(&self, mark: &str) {
-        for day in (0..29).rev() {
-            let line = self
-                .run(self.now - day * DAY, &format!("{mark}-{day}"))
-                .await;
-            assert_eq!(line["message"], "reconcile done", "{line}");
-        }
-    }
-
-    /// Delivers until the queue is empty; every delivery must succeed.
-    async fn work_off(&self, message: &str) {
-        let queue = self.world.reconciles();
-        queue.create().await;
-        queue.put(message).await;
-        let summary = self.world.host.pump_until_idle(DELIVERIES_MAX).await;
-        summary.expect_drained();
-    }
-
-    fn command(&self, arguments: &[&str]) -> Program {
-        let program = Program::new(arguments);
-        let environment = self.world.environment().into_iter();
-        environment.fold(program, |program, (name, value)| program.set(&name, value))
-    }
-}
-
-/// The last line in the log about a reconcile.
-pub(super) fn last_line(world: &World) -> Value {
-    let lines = log_lines(&world.host).into_iter();
-    let mut lines = lines.filter(|line| line["function"] == "reconcile_user");
-    lines.next_back().unwrap()
-}
-
-/// What a line in the log says was written down.
-fn written(line: &Value) -> [u64; 4] {
-    ["late", "removed", "returned", "missing"].map(|field| line[field].as_u64().unwrap())
-}
-
-fn index_of(plays: &[Play], uts: i64) -> usize {
-    plays.iter().position(|play| play.uts == uts).unwrap()
-}
+use crate::support::world::{DELIVERIES_MAX, World, lastfm_with, log_lines, now_ms, read_message};
 
 #[tokio::test]
 async fn the_timer_puts_one_message_for_each_user_on_the_queue_of_the_reconciles() {
@@ -362,73 +244,6 @@ async fn every_invocation_leaves_one_line_with_its_figures() {
     for figure in ["requests", "pages", "append_bytes", "duration_ms"] {
         assert!(line[figure].is_u64(), "no `{figure}` in {line}");
     }
-}
-
-#[tokio::test]
-async fn verify_looks_at_the_same_archive_and_repairs_it() {
-    let scene = AtRest::start().await;
-    let verify = |more: &[&str]| {
-        let program = scene.command(&[&["verify", "rj", "--json"], more].concat());
-        tokio::task::spawn_blocking(|| program.run())
-    };
-    verify(&[]).await.unwrap().expect(0);
-    scene.change(|history| {
-        history.add(Play::new(scene.now - 45 * DAY + 7, "Artist", "late"));
-        history.delete(60 * 24 - 30);
-        history.edit(200, |play| play.track = "Other title".to_owned());
-    });
-    let before = scene.world.all_blobs().await;
-    let calls = scene.blobs.calls().len();
-    // The edit is found by counting, too, if it is in the month of the late play.
-    let ran = verify(&[]).await.unwrap().expect(3);
-    let verdict = &ran.json_lines()[0];
-    let [missing, vanished] = ["missing", "vanished"].map(|field| verdict[field].as_u64());
-    assert!(missing == vanished && missing >= Some(1), "{verdict}");
-    let ran = verify(&["--deep"]).await.unwrap().expect(3);
-    let verdict = &ran.json_lines()[0];
-    let told = (&verdict["missing"], &verdict["vanished"]);
-    assert_eq!(told, (&2.into(), &2.into()), "{verdict}");
-    let later = scene.blobs.calls().split_off(calls);
-    let is_write = |call: &&crate::support::proxy::Call| {
-        call.method != "GET" && call.method != "HEAD" && !call.path.ends_with("/budget.json")
-    };
-    assert_eq!(later.iter().filter(is_write).count(), 0, "{later:?}");
-    assert!(scene.world.all_blobs().await == before);
-
-    verify(&["--repair", "--deep"]).await.unwrap().expect(0);
-    let everything = scene.everything().await;
-    everything.assert_today(&scene.world.truth("rj"));
-    assert_eq!((everything.late.len(), everything.removed.len()), (2, 2));
-    let repaired = scene.world.all_blobs().await;
-    verify(&["--repair", "--deep"]).await.unwrap().expect(0);
-    assert!(scene.world.all_blobs().await == repaired, "idempotent");
-    // What the command has noted is no news to the function.
-    let line = scene.run(scene.now, "one").await;
-    assert_eq!(written(&line), [0; 4], "{line}");
-}
-
-#[tokio::test]
-async fn verify_waits_with_its_repair_until_the_archive_is_at_rest() {
-    let scene = AtRest::start().await;
-    scene.change(|history| history.add(Play::new(scene.now - 3 * DAY + 7, "Artist", "late")));
-    scene.blobs.blobs_look_older(0);
-    let before = scene.world.all_blobs().await;
-    let running = scene.command(&["verify", "rj", "--repair"]).start();
-    let waited = tokio::task::spawn_blocking(move || {
-        running.wait_for_stderr("waiting for", Duration::from_secs(30));
-        running.signal(Signal::SIGINT);
-        running.finish()
-    });
-    waited
-        .await
-        .unwrap()
-        .expect(2)
-        .says("the app may be writing");
-    assert!(scene.world.all_blobs().await == before);
-    // Looking alone waits for nothing.
-    let program = scene.command(&["verify", "rj"]);
-    let ran = tokio::task::spawn_blocking(|| program.run()).await.unwrap();
-    ran.expect(3);
 }
 
 #[tokio::test]

@@ -3,12 +3,10 @@
 use fake_lastfm::{Fault, Play};
 use serde_json::{Value, json};
 
-use super::reconcile::{AtRest, last_line};
+use super::{AtRest, DAY, last_line};
 use crate::support::functions_host::Outcome;
 use crate::support::proxy::{Call, Proxy, Trouble};
 use crate::support::world::{DELIVERIES_MAX, log_lines_at, now_ms, read_message, rj};
-
-const DAY: i64 = 86_400;
 
 #[tokio::test]
 async fn a_bad_message_goes_to_the_poison_queue_with_its_reason() {
