@@ -17,14 +17,26 @@ HOST = {"Message has reached MaxDequeueCount"}
 
 def program(root):
     """Every text in the program, and every field of its log lines."""
-    source = "\n".join(file.read_text() for file in sorted((root / "src").rglob("*.rs")))
-    joined = re.sub(r"\\\n\s*", "", source)
+    sources = (file.read_text() for file in sorted((root / "src").rglob("*.rs")))
+    joined = "\n".join(re.sub(r"\\\n\s*", "", source) for source in sources)
     texts = re.findall(r'"((?:[^"\\]|\\.)*)"', joined)
-    macros = re.findall(r"(?:tracing::\$?\w+!|milestone!)\((.*?)\);", joined, re.S) + re.findall(r"tracing::\$level!\((.*?)\)\s*\};", joined, re.S)
+    code = re.sub(r"^\s*//.*$", "", joined, flags=re.M)
     fields = {"level", "message", "target", "timestamp"}
-    for macro in macros:
-        fields |= set(re.findall(r"(?:^|[,(\s])[%?]?(\w+)\s*(?:=|,|$)", re.sub(r'"(?:[^"\\]|\\.)*"', "", macro)))
+    for macro in re.finditer(r"(?:tracing::\$?\w+|\bmilestone|\btell)!\(", code):
+        fields |= set(re.findall(r"(?:^|[,(\s])[%?]?(\w+)\s*(?:=|,|$)", arguments(code, macro.end())))
     return texts, fields
+
+
+def arguments(code, start):
+    """What stands from here to the parenthesis that closes the call, without its texts."""
+    depth, kept = 1, []
+    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|.', code[start:], re.S):
+        depth += {"(": 1, ")": -1}.get(token[0], 0)
+        if depth == 0:
+            break
+        if not token[0].startswith('"'):
+            kept.append(token[0])
+    return "".join(kept)
 
 
 def check(folder, root):

@@ -71,16 +71,21 @@ impl Directory {
                 self.list_folder(user, &format!("{prefix}{year}/{month}/"), &mut files)?;
             }
         }
-        // Of the parts only the newest can be torn: the one before was on disk before this one was made. Anything that
-        // is written beside them may be.
+        // Of the parts only the newest can be torn: the one before was on disk before this one was made.
         let newest = files
             .iter()
             .filter(|file| is_part(file) && file.length > 0)
             .max()
             .cloned();
         for file in &mut files {
-            if !is_part(file) || Some(&*file) == newest.as_ref() {
-                file.length = self.whole_lines(file)?;
+            let is_newest = Some(&*file) == newest.as_ref();
+            if is_newest || !is_part(file) {
+                let whole = self.whole_lines(file)?;
+                // Anything else keeps its torn end until somebody appends to it: the sync leaves it alone.
+                if is_newest && whole < file.length && self.lock.is_some() {
+                    self.cut(&file.name, file.length, whole)?;
+                }
+                file.length = whole;
             }
         }
         Ok(files)
@@ -131,7 +136,14 @@ impl Directory {
             self.create(&path)?;
         }
         let mut file = OpenOptions::new().append(true).open(&path)?;
-        if file.metadata()?.len() != place.position {
+        let length = file.metadata()?.len();
+        if length > place.position
+            && !self
+                .read(&place.name, place.position..length)?
+                .contains(&b'\n')
+        {
+            self.cut(&place.name, length, place.position)?;
+        } else if length != place.position {
             return Ok(Appended::Stale);
         }
         if let Err(error) = file.write_all(block).and_then(|()| file.sync_data()) {
@@ -174,7 +186,7 @@ impl Directory {
         Ok(())
     }
 
-    /// The length up to the last line feed. When writing, what comes after it is cut off.
+    /// The length up to the last line feed.
     fn whole_lines(&self, file: &DataFile) -> anyhow::Result<u64> {
         let mut end = file.length;
         let whole = loop {
@@ -188,13 +200,16 @@ impl Directory {
             }
             end = start;
         };
-        if whole < file.length && self.lock.is_some() {
-            tracing::warn!(file = %file.name, bytes = file.length - whole, "a torn last line was cut off");
-            let torn = OpenOptions::new().write(true).open(self.path(&file.name))?;
-            torn.set_len(whole)?;
-            torn.sync_data()?;
-        }
         Ok(whole)
+    }
+
+    /// Cuts a torn last line off: `length` becomes `whole`.
+    fn cut(&self, name: &DataName, length: u64, whole: u64) -> anyhow::Result<()> {
+        tracing::warn!(file = %name, bytes = length - whole, "a torn last line was cut off");
+        let torn = OpenOptions::new().write(true).open(self.path(name))?;
+        torn.set_len(whole)?;
+        torn.sync_data()?;
+        Ok(())
     }
 }
 

@@ -8,9 +8,13 @@ mod status;
 mod sync;
 mod verify;
 
-use crate::settings::Invalid;
+use crate::environment::Stop;
+use crate::settings::{Invalid, Settings};
+use crate::user::UserName;
 use clap::{Parser, Subcommand};
+use progress::Talk;
 use std::ffi::OsString;
+use std::pin::Pin;
 use std::process::ExitCode;
 
 /// How a command ended, for scripts.
@@ -24,6 +28,23 @@ pub enum Exit {
     Trouble = 2,
     /// Done, but the archive and Last.fm disagree, or a user is stale.
     Disagreement = 3,
+}
+
+impl Exit {
+    /// The worse of two. Trouble hides a disagreement, for there may be more of them.
+    fn worse(self, other: Self) -> Self {
+        let rank = |exit| match exit {
+            Self::Done => 0,
+            Self::Disagreement => 1,
+            Self::Input => 2,
+            Self::Trouble => 3,
+        };
+        if rank(other) > rank(self) {
+            other
+        } else {
+            self
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -113,7 +134,7 @@ pub fn run(
         match cli.command {
             Command::Serve => serve::run(lookup).await,
             Command::Sync(options) => sync::run(options, lookup).await,
-            Command::Verify(options) => Box::pin(verify::run(options, lookup)).await,
+            Command::Verify(options) => verify::run(options, lookup).await,
             Command::Enqueue(options) => enqueue::run(options, lookup).await,
             Command::Status(options) => status::run(options, lookup).await,
             Command::Forget(options) => forget::run(options, lookup).await,
@@ -134,9 +155,56 @@ fn complain(error: &anyhow::Error) -> Exit {
 }
 
 /// A user name from the command line.
-fn user_name(text: &str) -> Result<crate::user::UserName, Invalid> {
-    crate::user::UserName::new(text)
-        .map_err(|reason| Invalid(format!("`{}`: {reason}", text.escape_debug())))
+fn user_name(text: &str) -> Result<UserName, Invalid> {
+    UserName::new(text).map_err(|reason| Invalid(format!("`{}`: {reason}", text.escape_debug())))
+}
+
+/// The users that a command line names; nobody means those in `LASTFM_USERS`.
+struct Users(Vec<UserName>);
+
+impl Users {
+    fn named(names: &[String]) -> Result<Self, Invalid> {
+        names
+            .iter()
+            .map(|name| user_name(name))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Nobody is named, so the settings have to.
+    fn are_from_settings(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn or_of(self, settings: &Settings) -> Vec<UserName> {
+        if self.are_from_settings() {
+            let users = settings.users.iter();
+            users.map(|user| user.name.clone()).collect()
+        } else {
+            self.0
+        }
+    }
+}
+
+/// Does the work; when the process is told to end, says so and asks the work to stop at the next safe moment. Told a
+/// second time, it ends at once.
+async fn until_told_to_end(
+    work: Pin<Box<impl Future<Output = Exit>>>,
+    stop: &Stop,
+    talk: Talk,
+    words: &str,
+) -> Exit {
+    let interrupt = async {
+        told_to_end().await;
+        talk.say(words);
+        stop.request();
+        // A second one means it.
+        told_to_end().await;
+    };
+    tokio::select! {
+        exit = work => if stop.is_requested() { exit.worse(Exit::Trouble) } else { exit },
+        () = interrupt => Exit::Trouble,
+    }
 }
 
 /// Resolves when the process is told to end: Ctrl-C, or SIGTERM from whoever started it.
@@ -159,8 +227,15 @@ async fn told_to_end() {
 
 #[cfg(test)]
 mod tests {
-    use super::Cli;
+    use super::{Cli, Exit};
     use clap::CommandFactory;
+
+    #[test]
+    fn trouble_hides_a_disagreement() {
+        assert_eq!(Exit::Disagreement.worse(Exit::Trouble), Exit::Trouble);
+        assert_eq!(Exit::Trouble.worse(Exit::Disagreement), Exit::Trouble);
+        assert_eq!(Exit::Done.worse(Exit::Disagreement), Exit::Disagreement);
+    }
 
     /// What stands on a command line is read by everybody on the machine.
     #[test]

@@ -1,7 +1,7 @@
 //! `sync [USER]...`: the same work items as on Azure, one after the other, without a queue.
 
 use super::progress::{Progress, Talk};
-use super::{ArchiveOption, Exit, told_to_end, user_name};
+use super::{ArchiveOption, Exit, Users, until_told_to_end};
 use crate::archive::Access;
 use crate::clock::Clock;
 use crate::environment::{Environment, Stop};
@@ -41,27 +41,15 @@ pub(super) async fn run(
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> anyhow::Result<Exit> {
     logging::to_stderr(lookup)?;
-    let asked = options
-        .users
-        .iter()
-        .map(|user| user_name(user))
-        .collect::<Result<Vec<_>, _>>()?;
+    let users = Users::named(&options.users)?;
     let needs = Needs {
         key: true,
-        users: asked.is_empty(),
+        users: users.are_from_settings(),
         archive: true,
         ..Needs::default()
     };
     let settings = Settings::read(needs, options.archive.directory(lookup), lookup)?;
-    let users = if asked.is_empty() {
-        settings
-            .users
-            .iter()
-            .map(|user| user.name.clone())
-            .collect()
-    } else {
-        asked
-    };
+    let users = users.or_of(&settings);
     let access = if options.dry_run {
         Access::Read
     } else {
@@ -85,24 +73,15 @@ pub(super) async fn run(
             } else {
                 archive(&environment, user, talk, options.json).await
             };
-            exit = exit.max(ended.exit);
+            exit = exit.worse(ended.exit);
             if ended.for_everybody || environment.stop.is_requested() {
                 break;
             }
         }
         exit
     };
-    let interrupt = async {
-        told_to_end().await;
-        talk.say("stopping after the current append; what is archived stays, and the next run goes on from there");
-        stop.request();
-        // A second one means it.
-        told_to_end().await;
-    };
-    tokio::select! {
-        exit = work => Ok(if stop.is_requested() { exit.max(Exit::Trouble) } else { exit }),
-        () = interrupt => Ok(Exit::Trouble),
-    }
+    let words = "stopping after the current append; what is archived stays, and the next run goes on from there";
+    Ok(until_told_to_end(Box::pin(work), &stop, talk, words).await)
 }
 
 /// How one user's sync ended.

@@ -138,10 +138,10 @@ mod tests {
             panic!()
         };
         let mut ledger = Ledger::empty(&UserName::new("rj").unwrap());
-        ledger.learn(*b2, Event::Missing, "one");
+        ledger.learn((*b2, 2), Event::Missing, "one");
         check("a1", "a1 b2", &ledger, ["", "b2", "", ""]);
         check("a1 b2", "a1 b2", &ledger, ["", "", "", "b2"]);
-        ledger.learn(*b2, Event::Removed, "");
+        ledger.learn((*b2, 2), Event::Removed, "");
         check("a1", "a1 b2", &ledger, ["", "", "", ""]);
         check("a1 b2", "a1 b2", &ledger, ["", "", "b2", "b2"]);
     }

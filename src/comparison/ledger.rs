@@ -11,7 +11,7 @@ use crate::user::UserName;
 use anyhow::Context;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Lines are collected into appends of about this many bytes.
 const BLOCK_BYTES: usize = 1024 * 1024;
@@ -21,10 +21,19 @@ const BLOCK_BYTES: usize = 1024 * 1024;
 pub(crate) struct Ledger {
     user: UserName,
     removed: HashSet<PlayId>,
-    /// Not seen at the last look at them, with the mark of that look's run.
-    suspects: HashMap<PlayId, Box<str>>,
+    /// Not seen at the last look at them.
+    suspects: HashMap<PlayId, Suspicion>,
     removed_end: Place,
     missing_end: Place,
+}
+
+/// A look that did not see a play.
+#[derive(Debug)]
+struct Suspicion {
+    /// The mark of the look's run.
+    run: Box<str>,
+    /// Second of the play.
+    uts: i64,
 }
 
 /// What happened to a play.
@@ -68,6 +77,7 @@ struct Line<'a> {
 #[derive(Deserialize)]
 struct Known {
     id: String,
+    uts: i64,
     event: Event,
     #[serde(default)]
     run: Option<String>,
@@ -91,7 +101,8 @@ impl Ledger {
                     known.event.series() == file.name.series,
                     "the event belongs to another file"
                 );
-                ledger.learn(id, known.event, known.run.as_deref().unwrap_or_default());
+                let run = known.run.as_deref().unwrap_or_default();
+                ledger.learn((id, known.uts), known.event, run);
                 Ok(())
             };
             archive.each_line(file, take).await?;
@@ -111,10 +122,11 @@ impl Ledger {
     }
 
     /// Takes in a line.
-    pub(super) fn learn(&mut self, id: PlayId, event: Event, run: &str) {
+    pub(super) fn learn(&mut self, (id, uts): (PlayId, i64), event: Event, run: &str) {
         match event {
             Event::Missing => {
-                self.suspects.insert(id, run.into());
+                let run = run.into();
+                self.suspects.insert(id, Suspicion { run, uts });
             }
             Event::Found => {
                 self.suspects.remove(&id);
@@ -135,7 +147,17 @@ impl Ledger {
 
     /// The mark of the run that did not see this play, unless it was seen again.
     pub(super) fn suspicion(&self, id: PlayId) -> Option<&str> {
-        self.suspects.get(&id).map(AsRef::as_ref)
+        self.suspects.get(&id).map(|suspicion| &*suspicion.run)
+    }
+
+    /// Seconds before `end` of the plays that another run than `run` did not see, and that are neither found nor removed.
+    pub(super) fn unsettled(&self, run: &str, end: i64) -> BTreeSet<i64> {
+        let suspects = self.suspects.iter();
+        suspects
+            .filter(|(id, suspicion)| &*suspicion.run != run && !self.is_removed(**id))
+            .map(|(_, suspicion)| suspicion.uts)
+            .filter(|uts| *uts < end)
+            .collect()
     }
 
     /// Writes the same event of several plays down. [`Landing::Stale`]: somebody else has written meanwhile.
@@ -164,14 +186,16 @@ impl Ledger {
                 };
                 serde_json::to_writer(&mut block, &line)?;
                 block.push(b'\n');
-                told.push(play.id);
+                told.push((play.id, play.uts));
             }
             let end = match event.series() {
                 Series::Removed => &mut self.removed_end,
                 _ => &mut self.missing_end,
             };
             match archive.append(end, &Bytes::from(block)).await? {
-                Landing::Landed => told.into_iter().for_each(|id| self.learn(id, event, run)),
+                Landing::Landed => told
+                    .into_iter()
+                    .for_each(|play| self.learn(play, event, run)),
                 Landing::Stale => return Ok(Landing::Stale),
             }
         }

@@ -30,6 +30,8 @@ use std::time::Duration;
 /// lives (105 s) and any request of it is under way, so whoever may still append has seen the archive as it is now.
 const QUIET_MS: i64 = 180_000;
 
+const DAY_S: i64 = 24 * 60 * 60;
+
 /// One user's archive, as it stood when the comparison was begun.
 pub(crate) struct Comparison<'a> {
     environment: &'a Environment,
@@ -71,6 +73,25 @@ impl<'a> Comparison<'a> {
     /// The files with plays.
     pub(crate) fn files(&self) -> &[DataFile] {
         &self.files
+    }
+
+    /// Stretches before `end` with plays that an earlier run did not see, oldest first: a second look settles these. No
+    /// stretch is longer than a day.
+    pub(crate) fn unsettled(&self, end: i64) -> Vec<Stretch> {
+        let mut stretches: Vec<Stretch> = Vec::new();
+        for uts in self.ledger.unsettled(&self.run, end) {
+            let same_day = |stretch: &&mut Stretch| {
+                stretch.from.map(|from| from.div_euclid(DAY_S)) == Some(uts.div_euclid(DAY_S))
+            };
+            match stretches.last_mut().filter(same_day) {
+                Some(stretch) => stretch.to = uts,
+                None => stretches.push(Stretch {
+                    from: Some(uts),
+                    to: uts,
+                }),
+            }
+        }
+        stretches
     }
 
     /// Makes what is seen from here on another look.

@@ -25,6 +25,9 @@ use tokio::time::Instant;
 /// (<https://github.com/pylast/pylast/issues/175>), and a run may come a day late.
 const RECENT_S: i64 = 15 * 24 * 60 * 60;
 
+/// Second looks in one reconcile. After a deletion of very many plays the next runs do the rest.
+const SECOND_LOOKS_MAX: usize = 100;
+
 /// What a reconcile came to, and what it has written down.
 #[derive(Debug)]
 pub struct Ended {
@@ -136,7 +139,26 @@ impl Reconcile<'_> {
             }
             self.progress.next_step();
         }
+        if let Some(stopped) = self.settle(recent_from).await? {
+            return Ok(Some(stopped));
+        }
         self.older(recent_from, to).await
+    }
+
+    /// Looks a second time at older plays that an earlier run did not see: their stretch has its turn again only after a
+    /// month.
+    async fn settle(&mut self, recent_from: i64) -> anyhow::Result<Option<Stopped>> {
+        let unsettled = self.comparison.unsettled(recent_from);
+        for stretch in unsettled.into_iter().take(SECOND_LOOKS_MAX) {
+            // What is settled is no longer among them: that is all there is to remember.
+            let from = self.progress.message.from;
+            let stopped = self.look_at(stretch, &Seconds::default()).await?;
+            self.progress.message.from = from;
+            if stopped.is_some() {
+                return Ok(stopped);
+            }
+        }
+        Ok(None)
     }
 
     /// Counts the stretch of the day, and looks at what differs.

@@ -117,7 +117,7 @@ async fn record(
     event: impl AsyncFnOnce(&Found) -> anyhow::Result<Event>,
 ) -> anyhow::Result<()> {
     let store = &environment.status;
-    let mut found = timeout(STORE_TIME_MAX, store.find(user)).await??;
+    let mut found = in_time(store.find(user)).await?;
     let event = event(&found).await?;
     let replaced = async {
         for _ in 0..TRIES_MAX {
@@ -131,7 +131,15 @@ async fn record(
         tracing::debug!(%user, "others keep writing this status document");
         Ok(())
     };
-    timeout(STORE_TIME_MAX, replaced).await?
+    in_time(replaced).await
+}
+
+async fn in_time<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let ended = timeout(STORE_TIME_MAX, work).await;
+    ended.unwrap_or_else(|_| {
+        let seconds = STORE_TIME_MAX.as_secs();
+        Err(anyhow::anyhow!("storage took longer than {seconds} s"))
+    })
 }
 
 /// What an item's end means; nothing when it says nothing about the user.

@@ -25,7 +25,40 @@ pub(crate) fn check(world: &World, last_second: i64) -> Vec<String> {
         wrong.push(format!("an archive of somebody else: {user}"));
     }
     messages(world, &mut wrong);
+    documents(world, &mut wrong);
     wrong
+}
+
+/// What a status document says about an archive of that length is right.
+fn documents(world: &World, wrong: &mut Vec<String>) {
+    let blobs = world.blobs.containers.get("control");
+    for (name, blob) in blobs.into_iter().flatten() {
+        let user = name
+            .strip_prefix("status/")
+            .and_then(|name| name.strip_suffix(".json"));
+        let Some(user) = user else {
+            continue;
+        };
+        let Ok(document) = serde_json::from_slice::<serde_json::Value>(&blob.bytes) else {
+            wrong.push(format!("`{name}` is no JSON"));
+            continue;
+        };
+        let prefix = format!("user={user}/");
+        let archive = world.blobs.containers.get("scrobbles");
+        let parts = archive.into_iter().flatten();
+        let parts = parts.filter(|(name, _)| name.starts_with(&prefix) && name.contains("/part-"));
+        let (mut bytes, mut plays) = (0, 0);
+        for (_, part) in parts {
+            bytes += part.bytes.len();
+            plays += part.bytes.split_inclusive(|byte| *byte == b'\n').count();
+        }
+        let told = document["plays_archived"].as_u64();
+        if document["archive_bytes"] == bytes && told.is_some_and(|told| told != plays as u64) {
+            wrong.push(format!(
+                "`{name}` tells of {told:?} plays where there are {plays}"
+            ));
+        }
+    }
 }
 
 /// Only a landed append sends a continuation, and what is no work item is told why it was set aside.

@@ -4,7 +4,7 @@ mod bar;
 mod words;
 
 use super::progress::Talk;
-use super::{ArchiveOption, Exit, sync, told_to_end, user_name};
+use super::{ArchiveOption, Exit, Users, sync, until_told_to_end};
 use crate::archive::Access;
 use crate::clock::Clock;
 use crate::environment::{Environment, Stop};
@@ -82,11 +82,7 @@ pub(super) async fn run(
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> anyhow::Result<Exit> {
     logging::to_stderr(lookup)?;
-    let asked = options
-        .users
-        .iter()
-        .map(|user| user_name(user))
-        .collect::<Result<Vec<_>, _>>()?;
+    let users = Users::named(&options.users)?;
     if let (Some(from), Some(to)) = (options.from, options.to)
         && from > to
     {
@@ -94,17 +90,12 @@ pub(super) async fn run(
     }
     let needs = Needs {
         key: true,
-        users: asked.is_empty(),
+        users: users.are_from_settings(),
         archive: true,
         ..Needs::default()
     };
     let settings = Settings::read(needs, options.archive.directory(lookup), lookup)?;
-    let users = if asked.is_empty() {
-        let users = settings.users.iter();
-        users.map(|user| user.name.clone()).collect()
-    } else {
-        asked
-    };
+    let users = users.or_of(&settings);
     let access = if options.repair {
         Access::Write
     } else {
@@ -123,35 +114,15 @@ pub(super) async fn run(
         let mut exit = Exit::Done;
         for user in &users {
             let ended = one(&environment, user, &options, talk).await;
-            exit = worse(exit, ended.exit);
+            exit = exit.worse(ended.exit);
             if ended.for_everybody || stop.is_requested() {
                 break;
             }
         }
         exit
     };
-    let interrupt = async {
-        told_to_end().await;
-        talk.say("stopping; what is repaired stays");
-        stop.request();
-        // A second one means it.
-        told_to_end().await;
-    };
-    tokio::select! {
-        exit = work => Ok(if stop.is_requested() { Exit::Trouble } else { exit }),
-        () = interrupt => Ok(Exit::Trouble),
-    }
-}
-
-/// Trouble hides a disagreement, for it may hide more of them.
-fn worse(one: Exit, other: Exit) -> Exit {
-    let rank = |exit| match exit {
-        Exit::Done => 0,
-        Exit::Disagreement => 1,
-        Exit::Input => 2,
-        Exit::Trouble => 3,
-    };
-    if rank(other) > rank(one) { other } else { one }
+    let words = "stopping; what is repaired stays";
+    Ok(until_told_to_end(Box::pin(work), &stop, talk, words).await)
 }
 
 /// How one user's verification ended.
@@ -244,12 +215,5 @@ mod tests {
         for bad in ["", "2024-5-1", "2024-02-30", "yesterday", "1714521600000"] {
             assert!(first_second(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn trouble_hides_a_disagreement() {
-        assert_eq!(worse(Exit::Disagreement, Exit::Trouble), Exit::Trouble);
-        assert_eq!(worse(Exit::Trouble, Exit::Disagreement), Exit::Trouble);
-        assert_eq!(worse(Exit::Done, Exit::Disagreement), Exit::Disagreement);
     }
 }

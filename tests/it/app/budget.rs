@@ -121,7 +121,7 @@ async fn three_processes_and_six_users_stay_inside_the_rate_that_last_fm_enforce
 async fn no_limit_needs_no_budget() {
     let (world, _) = with_rate(rj(300), "0").await;
     world.work_off(r#"{"user":"rj"}"#).await;
-    assert_eq!(world.control().list("").await, []);
+    assert_eq!(world.control().list("budget").await, []);
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ fn everything_of_a_user_goes_and_nothing_else() {
     let before = others(&world);
     let files = traces(&world).iter().filter(|path| path.is_file()).count();
     let ran = world.program(&["forget", "ALICE", "--yes"]).run().expect(0);
-    assert_eq!(traces(&world), [PathBuf::new(); 0]);
+    assert_eq!(traces(&world), Vec::<PathBuf>::new());
     assert_eq!(others(&world), before);
     assert!(
         ran.stdout.contains(&format!("alice: {files} files, ")),
@@ -141,7 +141,7 @@ fn it_asks_before_it_deletes() {
     assert_eq!(everything(&world.archive()), before);
     let program = world.program(&["forget", "alice"]);
     program.typing("Alice\n").run().expect(0);
-    assert_eq!(traces(&world), [PathBuf::new(); 0]);
+    assert_eq!(traces(&world), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn it_waits_for_no_other_process() {
     running.signal(Signal::SIGKILL);
     running.finish();
     world.program(&["forget", "alice", "--yes"]).run().expect(0);
-    assert_eq!(traces(&world), [PathBuf::new(); 0]);
+    assert_eq!(traces(&world), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_link_is_deleted_and_not_followed() {
     symlink(outside.join("nothing"), world.file("dangling")).unwrap();
     let before = everything(&outside);
     world.program(&["forget", "alice", "--yes"]).run().expect(0);
-    assert_eq!(traces(&world), [PathBuf::new(); 0]);
+    assert_eq!(traces(&world), Vec::<PathBuf>::new());
     assert_eq!(everything(&outside), before);
     // The user's own folder is a link.
     symlink(&outside, world.archive().join("user=alice")).unwrap();
@@ -239,5 +239,5 @@ fn what_cannot_be_deleted_is_named() {
     assert_eq!(files, [file]);
     fs::set_permissions(&kept, Permissions::from_mode(0o777)).unwrap();
     forget().expect(0);
-    assert_eq!(traces(&world), [PathBuf::new(); 0]);
+    assert_eq!(traces(&world), Vec::<PathBuf>::new());
 }

@@ -1,4 +1,4 @@
-//! What the tests take from npm: Azurite and DuckDB, installed from the committed lock file into the target folder.
+//! What the tests take from npm: Azurite and `DuckDB`, installed from the committed lock file into the target folder.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
