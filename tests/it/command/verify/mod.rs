@@ -6,6 +6,7 @@ mod damage;
 mod differences;
 mod interrupted;
 mod months;
+mod moving;
 mod output;
 mod range;
 mod repair;
