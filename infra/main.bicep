@@ -159,6 +159,7 @@ module archiveStorage 'modules/storage.bicep' = {
     zoneRedundant: zoneRedundant
     containers: [archiveContainer, controlContainer]
     versioning: true
+    overwrittenContainer: controlContainer
     locked: archiveLock
     workspaceId: monitoring.outputs.workspaceId
   }

@@ -13,6 +13,7 @@ INFRA = ROOT / "infra"
 
 # What somebody could change without noticing: file, old text, new text, and what is said about it.
 APP, NETWORK, ACCESS = "modules/function-app.bicep", "modules/network.bicep", "modules/access.bicep"
+STORAGE = "modules/storage.bicep"
 MISTAKES = [
     # The settings of the app and of the job.
     (APP, "    SYNC_SCHEDULE: syncSchedule\n", "", "enqueue_users needs the setting `SYNC_SCHEDULE`"),
@@ -53,11 +54,25 @@ MISTAKES = [
     ("modules/vault.bicep", "category: 'AuditEvent', enabled: true", "category: 'AuditEvent', enabled: false", "AuditEvent of Microsoft.KeyVault/vaults is not logged"),
     ("modules/vault.bicep", "'AllMetrics'", "'Transaction'", "AllMetrics of Microsoft.KeyVault/vaults is not logged"),
     ("modules/vault.bicep", "'Dedicated'", "'AzureDiagnostics'", "a table of the vault's own"),
-    ("modules/storage.bicep", "      { category: 'StorageDelete', enabled: true }\n    ]\n    metrics", "    ]\n    metrics", "StorageDelete of Microsoft.Storage/storageAccounts/blobServices"),
+    (STORAGE, "      { category: 'StorageDelete', enabled: true }\n    ]\n    metrics", "    ]\n    metrics", "StorageDelete of Microsoft.Storage/storageAccounts/blobServices"),
     ("modules/monitoring.bicep", "scope: workspace", "scope: insights", "nobody logs Microsoft.OperationalInsights/workspaces"),
     ("modules/alerts.bicep", "'../queries/poison.kql'", "'../queries/rate-limited.kql'", "poison asks another query"),
     ("modules/alerts.bicep", "look: 'P2D'", "look: 'PT1H'", "timer-missed looks back PT1H, its query 26 hours"),
     ("main.bicep", "    versioning: true\n", "    versioning: false\n", "the archive keeps versions"),
+    # Versions of what is overwritten.
+    ("main.bicep", "    overwrittenContainer: controlContainer\n", "", "would stay for good"),
+    ("main.bicep", "overwrittenContainer: controlContainer", "overwrittenContainer: archiveContainer", "would stay for good"),
+    ("main.bicep", "var controlContainer = 'control'", "var controlContainer = 'scrobbles'", "`controlContainer` is a container of its own"),
+    (STORAGE, "prefixMatch: ['${overwrittenContainer}/']", "prefixMatch: ['${overwrittenContainer}/', 'scrobbles/']", "the rule reaches more"),
+    (STORAGE, "prefixMatch: ['${overwrittenContainer}/']", "prefixMatch: [overwrittenContainer]", "the rule reaches more"),
+    (STORAGE, ", prefixMatch: ['${overwrittenContainer}/']", "", "the rule reaches more"),
+    (STORAGE, "blobTypes: ['blockBlob']", "blobTypes: ['appendBlob']", "the rule reaches more"),
+    (STORAGE, "actions: { version:", "actions: { baseBlob:", "and nothing else"),
+    (STORAGE, "actions: { version:", "actions: { baseBlob: { delete: { daysAfterModificationGreaterThan: 1 } }, version:", "and nothing else"),
+    (STORAGE, "daysAfterCreationGreaterThan: 1 ", "daysAfterCreationGreaterThan: 365 ", "versions of the last days"),
+    (STORAGE, "          enabled: true\n          definition", "          enabled: false\n          definition", "and is enabled"),
+    (STORAGE, "storageAccounts/managementPolicies@", "storageAccounts/inventoryPolicies@", "one rule deletes versions"),
+    (STORAGE, "if (versioning && !empty(overwrittenContainer))", "if (versioning)", "without a container there is no rule"),
 ]
 
 

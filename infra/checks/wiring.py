@@ -52,7 +52,7 @@ def check(files, root):
     by_name = {str(file.path).rsplit("infra/", 1)[1]: file for file in files}
     problems = settings(by_name, root) + rights(files) + one_choice(by_name["main.bicep"], files) + queues(by_name, root)
     problems += endpoints(files) + ways(by_name["modules/network.bicep"]) + subnets(by_name["modules/network.bicep"])
-    return problems + logged(files) + alerts(by_name["modules/alerts.bicep"]) + archive(by_name["main.bicep"])
+    return problems + logged(files) + alerts(by_name["modules/alerts.bicep"]) + archive(by_name["main.bicep"]) + overwritten(by_name)
 
 
 def find(file, kind, name):
@@ -240,3 +240,27 @@ def archive(main):
     if params.get("versioning") is not True or params.get("locked") != Expression("archiveLock"):
         return ["main.bicep: the archive keeps versions and can be locked"]
     return []
+
+
+def overwritten(by_name):
+    """Previous versions go where blobs are overwritten all the time, and nowhere else: no rule reaches the archive, or what is current."""
+    main, storage = by_name["main.bicep"], by_name["modules/storage.bicep"]
+    problems = []
+    if find(main, "module", "archiveStorage").value["params"].get("overwrittenContainer") != Expression("controlContainer"):
+        problems.append("main.bicep: versions of the budget and of status documents would stay for good")
+    if find(main, "variable", "controlContainer").value in ("", find(main, "variable", "archiveContainer").value):
+        problems.append("main.bicep: `controlContainer` is a container of its own")
+    policies = [found for found in storage.all("resource") if found.type.startswith("Microsoft.Storage/storageAccounts/managementPolicies@")]
+    rules = [rule for policy in policies for rule in policy.value["properties"]["policy"]["rules"]]
+    if len(rules) != 1 or rules[0].get("enabled") is not True:
+        return [*problems, "storage.bicep: one rule deletes versions, and is enabled"]
+    filters, actions = rules[0]["definition"].get("filters", {}), rules[0]["definition"]["actions"]
+    # The slash ends the container's name: `control` would fit `control-archive` as well.
+    if filters.get("prefixMatch") != [Expression("'${overwrittenContainer}/'")] or filters.get("blobTypes") != ["blockBlob"]:
+        problems.append("storage.bicep: the rule reaches more than the block blobs of `overwrittenContainer`, or less")
+    days = actions.get("version", {}).get("delete", {}).get("daysAfterCreationGreaterThan")
+    if list(actions) != ["version"] or days not in range(1, 8):
+        problems.append("storage.bicep: the rule deletes versions of the last days, and nothing else")
+    if "= if (versioning && !empty(overwrittenContainer)) {" not in storage.text:
+        problems.append("storage.bicep: without a container there is no rule: a prefix that names none would be `/`")
+    return problems

@@ -1,5 +1,6 @@
 // A storage account that takes tokens only. The host's account and the archive's differ in what they hold, not in how
-// they are closed. No lifecycle rule: append blobs cannot be moved between tiers, and deleting is nobody's job but the user's.
+// they are closed. No lifecycle rule touches what was archived: append blobs cannot be moved between tiers, and deleting is
+// nobody's job but the user's.
 @minLength(3)
 @maxLength(24)
 param name string
@@ -20,6 +21,9 @@ param workspaceId string
 
 @description('Keeps what is overwritten or deleted. It does not see appends.')
 param versioning bool = true
+
+@description('A container whose blobs are overwritten all the time, and whose previous versions nobody wants. Empty: none.')
+param overwrittenContainer string = ''
 
 @description('Keeps the account itself from being deleted.')
 param locked bool = true
@@ -75,6 +79,31 @@ resource blobService 'Microsoft.Storage/storageAccounts/blobServices@2025-01-01'
     containerDeleteRetentionPolicy: retention
     isVersioningEnabled: versioning
   }
+}
+
+// Versioning is of the whole account, and what is overwritten again and again would leave a version each time, for good. They go
+// after a day, and soft delete keeps them for its 30. The rule comes as a trusted service: `bypass` lets it through the firewall.
+resource versions 'Microsoft.Storage/storageAccounts/managementPolicies@2025-01-01' = if (versioning && !empty(overwrittenContainer)) {
+  parent: account
+  name: 'default'
+  properties: {
+    policy: {
+      rules: [
+        {
+          name: 'overwritten'
+          type: 'Lifecycle'
+          enabled: true
+          definition: {
+            // The prefix begins with the container's name; the slash keeps it from fitting another one.
+            filters: { blobTypes: ['blockBlob'], prefixMatch: ['${overwrittenContainer}/'] }
+            actions: { version: { delete: { daysAfterCreationGreaterThan: 1 } } }
+          }
+        }
+      ]
+    }
+  }
+  // A rule about versions wants versioning.
+  dependsOn: [blobService]
 }
 
 resource blobContainers 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' = [for container in containers: {
