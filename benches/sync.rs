@@ -8,7 +8,7 @@
 //! The fake is a thread of this process, so its work does not count. The child's work is measured by a process in
 //! between ([`measure`]).
 
-#[path = "sync/measure.rs"]
+#[path = "shared/measure.rs"]
 mod measure;
 #[path = "shared/table.rs"]
 mod table;

@@ -1,7 +1,8 @@
 //! Replays tests/vectors byte for byte: what the Functions host posts, and what it must get.
 //!
 //! A file is a comment, a request line, headers of its own, an empty line and a body; then what is expected: `status`, `answer`,
-//! and what is on the work queue (`queue`), on the poison queue (`poison`), in the log (`log`, members that one line must have) and
+//! and what is on the work queue (`queue`), on the poison queue (`poison`), on the queue of the reconciles (`reconciles`) and on its
+//! poison queue (`reconciles-poison`), in the log (`log`, members that one line must have) and
 //! in the archive (`archived`). `"*"` is any value, `"TRACE"` the trace of the request. What is not named must be empty.
 
 use std::collections::BTreeMap;
@@ -100,7 +101,12 @@ impl Vector {
 
     async fn check_world(&self, world: &World, deliveries: usize) {
         let name = &self.name;
-        for (section, queue) in [("queue", world.queue()), ("poison", world.poison())] {
+        for (section, queue) in [
+            ("queue", world.queue()),
+            ("poison", world.poison()),
+            ("reconciles", world.reconciles()),
+            ("reconciles-poison", world.reconciles_poison()),
+        ] {
             let mut wanted: Vec<_> = (0..deliveries).flat_map(|_| self.json(section)).collect();
             for text in queue.peek_all().await {
                 let found = read_message(&text);
@@ -198,10 +204,15 @@ async fn a_text_binding_is_a_clear_error() {
 }
 
 #[tokio::test]
+async fn every_call_of_a_reconcile_is_served_or_put_aside_with_its_reason() {
+    replay_all("reconcile-", 15).await;
+}
+
+#[tokio::test]
 async fn every_other_request_is_refused_with_a_correlation_id_alone() {
     let vectors = vectors("");
     let others = vectors.iter().filter(|vector| {
-        let prefixes = ["timer-", "queue-", "text-binding-"];
+        let prefixes = ["timer-", "queue-", "text-binding-", "reconcile-"];
         !prefixes
             .iter()
             .any(|prefix| vector.name.starts_with(prefix))
@@ -213,7 +224,16 @@ async fn every_other_request_is_refused_with_a_correlation_id_alone() {
 
 #[test]
 fn a_vector_says_all_that_is_expected_in_words_that_are_known() {
-    const SECTIONS: [&str; 6] = ["answer", "archived", "log", "poison", "queue", "status"];
+    const SECTIONS: [&str; 8] = [
+        "answer",
+        "archived",
+        "log",
+        "poison",
+        "queue",
+        "reconciles",
+        "reconciles-poison",
+        "status",
+    ];
     for vector in vectors("") {
         let name = &vector.name;
         for section in vector.expected.keys() {

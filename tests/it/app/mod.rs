@@ -24,6 +24,7 @@ mod panics;
 mod pauses;
 mod pipeline;
 mod process;
+mod reconcile;
 mod shrinking;
 mod startup;
 mod static_build;

@@ -14,3 +14,4 @@ mod settings;
 mod status;
 mod sync;
 mod trouble;
+mod verify;

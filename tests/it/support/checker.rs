@@ -78,7 +78,7 @@ fn place(root: &Path, user: &str, file: &Path) -> Option<(i16, i8, u32)> {
 
 /// What can be said of a line without the others.
 #[track_caller]
-fn judge(line: &Value, user: &str, zone: &TimeZone) {
+pub(crate) fn judge(line: &Value, user: &str, zone: &TimeZone) {
     static SCHEMA: OnceLock<Validator> = OnceLock::new();
     let schema = SCHEMA.get_or_init(|| {
         let text = include_str!("../../../schema/scrobble.schema.json");
@@ -104,7 +104,7 @@ fn judge(line: &Value, user: &str, zone: &TimeZone) {
 }
 
 /// The id by the design's formula.
-fn id(line: &Value, ordinal: usize) -> String {
+pub(crate) fn id(line: &Value, ordinal: usize) -> String {
     let [user, artist, track] = ["username", "artist", "track"].map(|field| text(line, field));
     let words = [
         user,
@@ -122,12 +122,12 @@ pub(crate) fn uts(line: &Value) -> i64 {
     line["uts"].as_i64().unwrap()
 }
 
-fn text<'a>(line: &'a Value, field: &str) -> &'a str {
+pub(crate) fn text<'a>(line: &'a Value, field: &str) -> &'a str {
     line[field].as_str().unwrap()
 }
 
 /// The part of a line that Last.fm has said.
-fn play_of(line: &Value) -> Play {
+pub(crate) fn play_of(line: &Value) -> Play {
     let field = |name| text(line, name).to_owned();
     Play {
         uts: uts(line),

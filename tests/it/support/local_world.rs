@@ -7,6 +7,7 @@ use fake_lastfm::{Config, Fault, History, Play, RequestInfo, Server, histories};
 use tempfile::TempDir;
 
 use super::checker::{self, Lines};
+use super::everything::Everything;
 use super::program::{KEY, Program, Ran};
 
 /// The second of 2020-01-01 in UTC.
@@ -125,6 +126,18 @@ impl World {
     #[track_caller]
     pub(crate) fn lines(&self, user: &str) -> Lines {
         checker::read(&self.archive(), user, "UTC")
+    }
+
+    /// Everything that is archived of a user, late plays and removed ones too.
+    #[track_caller]
+    pub(crate) fn everything(&self, user: &str) -> Everything {
+        let root = self.archive();
+        let files = checker::files_below(&root).into_iter();
+        let files = files.map(|file| {
+            let name = file.strip_prefix(&root).unwrap().to_str().unwrap();
+            (name.to_owned(), fs::read(&file).unwrap())
+        });
+        Everything::of(user, &files.collect::<Vec<_>>())
     }
 
     /// The archive of `alice` is complete and in Last.fm's order.

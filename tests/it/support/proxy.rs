@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::azurite::{ACCOUNT, Azurite, connection_string};
+use super::listing;
 use super::tls::TlsListener;
 use super::world::read_message;
 
@@ -76,6 +77,8 @@ struct Shared {
     ahead_s: AtomicI64,
     /// The same, with a budget blob that is seen from there.
     budget_ahead_s: AtomicI64,
+    /// How much older blobs look than they are, in seconds.
+    older_s: AtomicI64,
 }
 
 /// A running proxy for one of Azurite's services; it lives as long as the test's runtime.
@@ -138,6 +141,7 @@ impl Proxy {
             rules: Mutex::default(),
             ahead_s: AtomicI64::new(0),
             budget_ahead_s: AtomicI64::new(0),
+            older_s: AtomicI64::new(0),
         });
         let router = Router::new()
             .fallback(forward)
@@ -196,6 +200,11 @@ impl Proxy {
     pub(crate) fn time_runs_ahead(&self, seconds: i64) {
         self.date_runs_ahead(seconds);
         self.shared.budget_ahead_s.store(seconds, Ordering::SeqCst);
+    }
+
+    /// From now on every listing says that blobs were last changed so many seconds before they were.
+    pub(crate) fn blobs_look_older(&self, seconds: i64) {
+        self.shared.older_s.store(seconds, Ordering::SeqCst);
     }
 
     /// Everything that came by so far.
@@ -258,8 +267,7 @@ impl Shared {
         };
         let time = rfc2822::DateTimeParser::new().parse_timestamp(date.to_str().unwrap());
         let time = time.unwrap() + SignedDuration::from_secs(seconds);
-        let text = time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-        *date = text.parse().unwrap();
+        *date = listing::http_date(time).parse().unwrap();
     }
 }
 
@@ -364,6 +372,7 @@ async fn forward(
     headers.remove("connection");
     shared.move_date(&mut headers);
     let body = shared.moved(answer.bytes().await.unwrap(), path, 1);
+    let body = listing::aged(body, &query, shared.older_s.load(Ordering::SeqCst));
     (status, headers, Body::from(body)).into_response()
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::azurite::{Azurite, unique_name};
 use super::blob_checker::{self, Truth};
+use super::everything::Everything;
 use super::functions_host::{FunctionsHost, HostBuilder, PumpSummary, Tick};
 use super::package::packaged_app;
 use super::storage::{Container, Queue};
@@ -121,6 +122,16 @@ impl World {
             .queue(&format!("{}-poison", self.setting("WORK_QUEUE")))
     }
 
+    /// The queue of `reconcile_user`.
+    pub(crate) fn reconciles(&self) -> Queue {
+        self.azurite.queue(self.setting("RECONCILE_QUEUE"))
+    }
+
+    pub(crate) fn reconciles_poison(&self) -> Queue {
+        let queue = self.setting("RECONCILE_QUEUE");
+        self.azurite.queue(&format!("{queue}-poison"))
+    }
+
     pub(crate) fn archive(&self) -> Container {
         self.azurite.container(self.setting("ARCHIVE_CONTAINER"))
     }
@@ -192,6 +203,22 @@ impl World {
         if let Err(problem) = blob_checker::compare(&truth, &blobs) {
             panic!("the archive of `{user}` is wrong: {problem}");
         }
+    }
+
+    /// Every blob of the archive, path and bytes.
+    pub(crate) async fn all_blobs(&self) -> Vec<(String, Vec<u8>)> {
+        let archive = self.archive();
+        let mut blobs = Vec::new();
+        for (name, _) in archive.list("").await {
+            let bytes = archive.download(&name).await;
+            blobs.push((name, bytes));
+        }
+        blobs
+    }
+
+    /// Everything that is archived of a user, late plays and removed ones too.
+    pub(crate) async fn everything(&self, user: &str) -> Everything {
+        Everything::of(user, &self.all_blobs().await)
     }
 
     /// The second of the newest archived play.

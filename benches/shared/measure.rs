@@ -5,14 +5,18 @@
 //! argument. It has to be small, too: what a process had before it became another program counts as its own
 //! peak, and the benchmark itself holds the whole history.
 
+#![allow(dead_code, reason = "each benchmark runs programs of some kinds")]
+
 use anyhow::{Context, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// The first argument of the process in between; the program and its arguments follow.
+/// The first argument of the process in between; the exit status that is wanted, the file for the program's output, the program
+/// and its arguments follow.
 const IN_BETWEEN: &str = "--measure";
 
 /// What one run took.
@@ -24,10 +28,16 @@ pub(crate) struct Measured {
     pub(crate) peak_bytes: f64,
 }
 
-/// The program under measurement, for [`run`].
+/// The program under measurement, for [`run`]. It must succeed, and what it prints is thrown away.
 pub(crate) fn command(program: &Path) -> anyhow::Result<Command> {
+    command_into(program, 0, Path::new("/dev/null"))
+}
+
+/// The same for a program that must end with this exit status and whose standard output goes to a file.
+pub(crate) fn command_into(program: &Path, status: i32, output: &Path) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg(IN_BETWEEN).arg(program);
+    command.arg(IN_BETWEEN).arg(status.to_string());
+    command.arg(output).arg(program);
     Ok(command)
 }
 
@@ -54,15 +64,19 @@ pub(crate) fn run(mut command: Command) -> anyhow::Result<Measured> {
 pub(crate) fn in_between() -> Option<anyhow::Result<()>> {
     let mut arguments = std::env::args_os().skip(1);
     (arguments.next()? == IN_BETWEEN).then(|| {
+        let wanted = arguments.next().context("an exit status is wanted")?;
+        let output = arguments.next().context("a file is wanted")?;
         let program = arguments.next().context("a program is wanted")?;
+        let output = File::create(output)?;
         let started = Instant::now();
         let status = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(output)
             .status()?;
         let wall = started.elapsed().as_secs_f64();
-        ensure!(status.success(), "{status}");
+        let code = status.code().map(|code| code.to_string());
+        ensure!(code.as_deref() == wanted.to_str(), "{status}");
         let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
         let cpu = seconds(usage.user_time()) + seconds(usage.system_time());
         // Linux counts in kibibytes.
