@@ -72,7 +72,10 @@ fn in_words(verdict: &Verdict, options: &Options) -> Vec<String> {
     if let Some(undated) = verdict.undated.filter(|undated| *undated > 0) {
         lines.push(format!(
             "{}: nobody can archive these",
-            plays(undated, "that the profile counts and that have no date")
+            plays(
+                undated,
+                "that the profile counts and that have no date, or one in the future"
+            )
         ));
     }
     let how = if options.deep {
