@@ -9,34 +9,23 @@ use crate::world::{Shared, lock};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Days until the whole history was counted, and two more for the second look at what is recent.
-const ROTATION_DAYS: u32 = 31;
-
-/// Months of which every one is counted on two days of a rotation. In a longer history a removed play that is old gets
-/// its second look a rotation later.
-const MONTHS_MAX: i64 = 28;
+/// Days until the whole history was counted, and two more: for the second look at what was missing then, and because the
+/// limits between its stretches move.
+const DAYS: u32 = 31;
 
 /// Looks at the queue until a day's work must be done.
 const LOOKS_MAX: u32 = 3_000;
 
 /// Lets the days pass, and says what is wrong at their end.
 pub(crate) async fn play(shared: &Shared) -> Vec<String> {
-    let (since, days) = {
+    let since = {
         let mut world = lock(shared);
         // Nothing of the budget is at stake any more, and there is no need to make each day expensive.
         world.rate = 0;
         world.blobs.names_max = 5_000;
         let since = world.now_ms().div_euclid(1_000);
-        let oldest = world.truths.iter().flat_map(|truth| truth.counts.keys());
-        let oldest = oldest.map(|key| key.0).min().unwrap_or(since);
-        let is_long = since - oldest > MONTHS_MAX * 28 * 86_400;
-        let days = if is_long {
-            2 * ROTATION_DAYS
-        } else {
-            ROTATION_DAYS
-        };
-        world.say("host", format!("an epilogue of {days} days"));
-        (since, days)
+        world.say("host", format!("an epilogue of {DAYS} days"));
+        since
     };
     let worker = {
         let mut world = lock(shared);
@@ -52,7 +41,7 @@ pub(crate) async fn play(shared: &Shared) -> Vec<String> {
     let worker = Worker::with(shared, "e".to_owned(), &worker);
     let workers = [worker];
     let mut first = since;
-    for day in 0..days {
+    for day in 0..DAYS {
         tokio::time::sleep(Duration::from_hours(24)).await;
         if day == 0 {
             first = lock(shared).now_ms().div_euclid(1_000);

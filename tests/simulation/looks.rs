@@ -2,8 +2,9 @@
 //! at any moment.
 
 use crate::blobs::{Blobs, Call};
+use crate::parts::{is_part, second};
 use crate::truth::{Key, Truth};
-use crate::witness::{Hand, is_part, second};
+use crate::witness::Hand;
 use serde_json::Value;
 use std::collections::BTreeMap;
 

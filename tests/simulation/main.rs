@@ -22,6 +22,7 @@ mod contract;
 mod epilogue;
 mod host;
 mod looks;
+mod parts;
 mod people;
 mod port;
 mod queue;

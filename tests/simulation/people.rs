@@ -1,8 +1,8 @@
 //! What people do while work runs: listen, delete, correct, put messages on the queues by hand.
 
+use crate::parts::newest;
 use crate::queue::{RECONCILES, WORK};
 use crate::truth::USERS;
-use crate::witness::newest;
 use crate::world::World;
 use azure_core::base64;
 

@@ -1,7 +1,7 @@
 //! Reads the archives as a stranger would, by what is published of them. Shares no code with the program.
 
+use crate::parts::numbers;
 use crate::truth::{Key, USERS};
-use crate::witness::numbers;
 use crate::world::World;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -25,7 +25,7 @@ pub(crate) struct Archive {
     /// Whether the last line about an id says that Last.fm no longer has it.
     pub(crate) removed: BTreeMap<String, bool>,
     /// Whether the last look at an id did not see it.
-    pub(crate) missing: BTreeMap<String, bool>,
+    missing: BTreeMap<String, bool>,
 }
 
 /// A data file.

@@ -54,21 +54,52 @@ pub(crate) fn run(seed: u64, loud: bool) -> Verdict {
     runtime.block_on(play(seed, loud))
 }
 
-async fn play(seed: u64, loud: bool) -> Verdict {
-    let mut world = World::new(fastrand::Rng::with_seed(seed), loud);
-    world.prepare();
-    let rate = *world.random.choice(&["0", "4", "20"]).expect("some");
-    world.rate = rate.parse().expect("a number");
-    let count = world.random.usize(2..=4);
-    let fault_time_ms = world.random.i64(3..40) * 60_000;
-    let tick_ms = world.random.i64(1..10) * 60_000;
-    let changes = world.random.u32(0..3);
-    // In the small hours nobody listens and nothing is synced, so that reconciles get to write.
-    let sixths = world.random.i64(1..7);
-    let small_hours_ms = fault_time_ms * sixths / 6;
-    let reconciles = world.random.u32(0..5) < 2;
-    let reconcile_ms = world.random.i64(8..24) * 60_000;
-    let text = format!(
+/// How a schedule goes.
+struct Plan {
+    rate: &'static str,
+    workers: usize,
+    start_ms: i64,
+    /// Until then things go wrong.
+    faulty_until_ms: i64,
+    tick_ms: i64,
+    changes: u32,
+    /// How often everybody is reconciled, if at all.
+    reconcile_ms: Option<i64>,
+    /// From then on nobody listens and nothing is synced until the faults stop, so that reconciles get to write.
+    small_hours_ms: i64,
+}
+
+impl Plan {
+    fn make(world: &mut World) -> Self {
+        let rate = *world.random.choice(&["0", "4", "20"]).expect("some");
+        world.rate = rate.parse().expect("a number");
+        let start_ms = world.now_ms();
+        let workers = world.random.usize(2..=4);
+        let fault_time_ms = world.random.i64(3..40) * 60_000;
+        let tick_ms = world.random.i64(1..10) * 60_000;
+        let changes = world.random.u32(0..3);
+        let reconciles = world.random.u32(0..5) < 2;
+        let reconcile_ms = world.random.i64(8..24) * 60_000;
+        let sixths = if reconciles {
+            world.random.i64(1..7)
+        } else {
+            6
+        };
+        Self {
+            rate,
+            workers,
+            start_ms,
+            faulty_until_ms: start_ms + fault_time_ms,
+            tick_ms,
+            changes,
+            reconcile_ms: Some(reconcile_ms).filter(|_| reconciles),
+            small_hours_ms: start_ms + fault_time_ms * sixths / 6,
+        }
+    }
+}
+
+fn in_words(world: &World, seed: u64, rate: &str) -> String {
+    format!(
         "seed {seed}: {:?} plays, rate {rate}, faults {} %, crashes {} ‰, Last.fm's {} %, {:?} / {:?}, {} blocks a blob, {} rows at most, cursed {:?}",
         world
             .truths
@@ -87,22 +118,32 @@ async fn play(seed: u64, loud: bool) -> Verdict {
             .iter()
             .filter_map(Truth::curse)
             .collect::<Vec<_>>(),
-    );
+    )
+}
+
+async fn play(seed: u64, loud: bool) -> Verdict {
+    let mut world = World::new(fastrand::Rng::with_seed(seed), loud);
+    world.prepare();
+    let plan = Plan::make(&mut world);
+    let rate = plan.rate;
+    let text = in_words(&world, seed, rate);
     world.say("host", text);
-    let start_ms = world.now_ms();
     let shared: Shared = Arc::new(Mutex::new(world));
-    let mut workers: Vec<Worker> = (0..count)
+    let mut workers: Vec<Worker> = (0..plan.workers)
         .map(|number| Worker::start(&shared, format!("w{number}.0"), rate))
         .collect();
     let mut born = 0;
-    let mut next_tick_ms = start_ms;
-    let mut next_reconcile_ms = start_ms + reconcile_ms / 3;
+    let mut next_tick_ms = plan.start_ms;
+    let first = plan
+        .reconcile_ms
+        .map(|every_ms| plan.start_ms + every_ms / 3);
+    let mut next_reconcile_ms = first.unwrap_or(i64::MAX);
     let (mut quiet_ticks, mut before) = (0, None);
     let mut last_second = 0;
     loop {
         let now_ms = lock(&shared).now_ms();
-        let faulty = now_ms < start_ms + fault_time_ms;
-        let small_hours = faulty && reconciles && now_ms >= start_ms + small_hours_ms;
+        let faulty = now_ms < plan.faulty_until_ms;
+        let small_hours = faulty && now_ms >= plan.small_hours_ms;
         if !faulty {
             calm(&mut lock(&shared));
         }
@@ -111,14 +152,14 @@ async fn play(seed: u64, loud: bool) -> Verdict {
             let name = format!("{}.{born}", worker.name.split('.').next().expect("a name"));
             *worker = Worker::start(&shared, name, rate);
         }
-        let pick = lock(&shared).random.usize(0..count);
+        let pick = lock(&shared).random.usize(0..plan.workers);
         let idle = workers
             .iter()
             .all(|worker| worker.busy.load(Ordering::Relaxed) == 0);
         if now_ms >= next_tick_ms && !small_hours {
             next_tick_ms = now_ms
                 + if faulty {
-                    tick_ms
+                    plan.tick_ms
                 } else {
                     QUIET_TICK_MINUTES * 60_000
                 };
@@ -137,13 +178,13 @@ async fn play(seed: u64, loud: bool) -> Verdict {
             }
             tick(&shared, &workers[pick], "enqueue_users");
         }
-        if faulty && reconciles && now_ms >= next_reconcile_ms {
-            next_reconcile_ms = now_ms + reconcile_ms;
+        if faulty && now_ms >= next_reconcile_ms {
+            next_reconcile_ms = now_ms + plan.reconcile_ms.unwrap_or_default();
             tick(&shared, &workers[pick], "reconcile_users");
         }
         if faulty {
-            disturb(&shared, &workers, pick, changes, small_hours);
-            if reconciles {
+            disturb(&shared, &workers, pick, plan.changes, small_hours);
+            if plan.reconcile_ms.is_some() {
                 compare_by_hand(&mut lock(&shared));
             }
         }

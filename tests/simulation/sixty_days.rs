@@ -19,9 +19,9 @@ use std::time::Duration;
 const DAYS: u32 = 60;
 /// One finds what was late at the very end and looks for what was removed, one looks for that again.
 const FURTHER_DAYS: u32 = 2;
-/// In the first days, plays of any age are deleted: what is older than fifteen days is found when its month is counted, and
-/// missed again the next time it is, within two rotations of 29 days at the latest.
-const OLD_DAYS: u32 = 6;
+/// Up to this day, plays of any age are deleted: what is older than fifteen days is missed when its month is counted, and
+/// again the day after.
+const OLD_DAYS: u32 = DAYS - 31;
 const HOUR_S: i64 = 3_600;
 const DAY_S: i64 = 24 * HOUR_S;
 const PAGE_SIZE: u32 = 200;
@@ -193,7 +193,7 @@ fn live(world: &mut World, day: u32, eventful: &[bool]) {
                 truth.add(lastfm, uts, true, now_ms);
             }
             2..=3 => {
-                let is_early = day < OLD_DAYS && random.bool();
+                let is_early = day < OLD_DAYS && random.u32(0..5) == 0;
                 let since = if is_early { 0 } else { within(13) };
                 if let Some(index) = pick(truth, lastfm, random, since, now) {
                     truth.remove(lastfm, index, now_ms);

@@ -2,15 +2,15 @@
 
 use crate::reading::{Archive, id};
 use crate::truth::{Key, Truth};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// What differs up to the archive's newest second; nothing at all of an archive without plays.
 #[derive(Debug, Default)]
 pub(crate) struct Differences {
     /// Last.fm has them, today's view lacks them: late plays, and removed ones that are there again.
     pub(crate) lacking: Vec<Key>,
-    /// In today's view, and gone from Last.fm. Whether the last look at them has noticed.
-    pub(crate) gone: Vec<(Key, bool)>,
+    /// In today's view, and gone from Last.fm.
+    pub(crate) gone: Vec<Key>,
 }
 
 impl Differences {
@@ -18,28 +18,21 @@ impl Differences {
         let Some(newest) = archive.newest else {
             return Self::default();
         };
-        let said = |known: &BTreeMap<String, bool>, id: &String| known.get(id) == Some(&true);
         let mut differences = Self::default();
         for (key, ids) in &archive.ids {
             let live = (0..truth.count(key)).map(|number| id(truth.user, key, number));
             let live: Vec<String> = live.collect();
             for id in ids {
-                let removed = said(&archive.removed, id);
+                let removed = archive.removed.get(id) == Some(&true);
                 match (live.contains(id), removed) {
                     (true, true) => differences.lacking.push(key.clone()),
-                    (false, false) => {
-                        let noticed = said(&archive.missing, id);
-                        differences.gone.push((key.clone(), noticed));
-                    }
+                    (false, false) => differences.gone.push(key.clone()),
                     _ => {}
                 }
             }
         }
         for key in truth.counts.keys().filter(|key| key.0 <= newest) {
-            let archived = archive
-                .ids
-                .get(key)
-                .map_or(0, std::collections::BTreeSet::len);
+            let archived = archive.ids.get(key).map_or(0, BTreeSet::len);
             let unseen = truth.count(key).saturating_sub(archived);
             let unseen = std::iter::repeat_n(key.clone(), unseen);
             differences.lacking.extend(unseen);
@@ -62,11 +55,11 @@ impl Differences {
         let (lacking, old_lacking): (Vec<_>, Vec<_>) =
             self.lacking.into_iter().partition(|key| key.0 >= recent);
         let (gone, old_gone): (Vec<_>, Vec<_>) =
-            self.gone.into_iter().partition(|(key, _)| key.0 >= recent);
+            self.gone.into_iter().partition(|key| key.0 >= recent);
         for key in &lacking {
             wrong.push(format!("{user}: today's view lacks {key:?}"));
         }
-        for (key, _) in &gone {
+        for key in &gone {
             wrong.push(format!("{user}: today's view has {key:?}, which is gone"));
         }
         // The exception of the design: older ones that cancel in a count. Each stretch of the rotation cancels in itself,
