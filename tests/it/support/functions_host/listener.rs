@@ -43,12 +43,13 @@ impl Backoff {
 }
 
 impl FunctionsHost {
-    /// Works as a host in production does, with this longest pause between two looks (in production host.json's `maxPollingInterval`),
-    /// until the program ends.
+    /// Works on the queue of work items as a host in production does, with this longest pause between two looks (in production
+    /// host.json's `maxPollingInterval`), until the program ends.
     pub(crate) async fn listen(&self, pause_max: Duration) -> PumpSummary {
-        let listeners = self.listeners().await;
+        let mut listeners = self.listeners().await;
+        listeners.retain(|listener| listener.serves("fetch_pages"));
         let [listener] = &listeners[..] else {
-            panic!("this listener has one queue function");
+            panic!("the application has no `fetch_pages`");
         };
         let mut summary = PumpSummary::default();
         let mut running = FuturesUnordered::new();

@@ -113,6 +113,11 @@ pub(super) struct Listener<'a> {
 }
 
 impl Listener<'_> {
+    /// Whether it is the queue of this function.
+    pub(super) fn serves(&self, function: &str) -> bool {
+        self.function.name == function
+    }
+
     /// Receives so many messages at most.
     pub(super) async fn receive(&self, count_max: usize) -> Vec<ReceivedMessage> {
         self.queue.receive(count_max, LEASE).await
