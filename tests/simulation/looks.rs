@@ -23,18 +23,15 @@ pub(crate) struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// The block that this call has appended.
-    pub(crate) fn of(call: &'a Call, blobs: &'a Blobs) -> Self {
-        let (_, name) = call
-            .path
-            .split_once("/scrobbles/")
-            .expect("only the archive is appended to");
+    /// The block that this call has appended, if it was to an archive.
+    pub(crate) fn of(call: &'a Call, blobs: &'a Blobs) -> Option<Self> {
+        let (_, name) = call.path.split_once("/scrobbles/")?;
         let bytes = &blobs.containers["scrobbles"][name].bytes;
-        Self {
+        Some(Self {
             name,
             bytes,
             start: bytes.len() - call.body.len(),
-        }
+        })
     }
 
     /// Whose plays it is about.

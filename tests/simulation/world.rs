@@ -211,8 +211,9 @@ impl World {
         if reply.status == 201 {
             self.witness
                 .stored(call, now_ms, self.rate, self.clocks_off_ms);
-            if call.query("comp") == "appendblock" {
-                let block = Block::of(call, &self.blobs);
+            if call.query("comp") == "appendblock"
+                && let Some(block) = Block::of(call, &self.blobs)
+            {
                 self.witness.appended(&block, now_ms, self.clocks_off_ms);
                 self.looks
                     .appended(&block, self.witness.hand(), &self.truths, now_ms);
