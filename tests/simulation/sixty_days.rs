@@ -124,13 +124,11 @@ async fn play(seed: u64) -> Vec<String> {
         if !differences.lacking.is_empty() || !differences.gone.is_empty() {
             wrong.push(format!("{}: {differences:?}", truth.user));
         }
-        // Else the bound on their cost says nothing.
-        if costs[truth.user].quiet.len() < 10 || costs[truth.user].eventful.len() < 10 {
-            wrong.push(format!(
-                "{}: hardly any day was quiet, or eventful",
-                truth.user
-            ));
-        }
+    }
+    // Else the bound on their cost says nothing. How many days are quiet for whom is chance.
+    let days = |of: fn(&Cost) -> usize| costs.values().map(of).sum::<usize>();
+    if days(|cost| cost.quiet.len()) < 5 || days(|cost| cost.eventful.len()) < 5 {
+        wrong.push("hardly any day was quiet, or eventful".to_owned());
     }
     if world.looks.written.contains(&0) {
         wrong.push(format!("nothing happened: {:?}", world.looks.written));
