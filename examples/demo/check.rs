@@ -67,7 +67,8 @@ pub(crate) fn read(directory: &Path) -> anyhow::Result<Archive> {
         let name = path.strip_prefix(directory)?.display().to_string();
         match place_of(&name) {
             Some((user, month, part)) => files.push((user, month, part, path)),
-            None if name == ".lock" => {}
+            // The lock, and what people may want to know: no plays.
+            None if name == ".lock" || name.starts_with("status/") => {}
             None => archive
                 .problems
                 .push(format!("`{name}` has no business in the archive")),

@@ -91,9 +91,11 @@ fn program() -> Router {
     );
     let environment = environment.expect("clients");
     let queue = environment.work_queue(&storage).expect("a client");
+    let reconciles = environment.reconcile_queue(&storage).expect("a client");
     router(Arc::new(SetOnce::new_with(Some(App {
         environment,
         queue,
+        reconciles,
     }))))
 }
 
